@@ -1,0 +1,1 @@
+"""The pure core: typed objects, names, desired state, diff, plan. No I/O, no clock, no environment."""

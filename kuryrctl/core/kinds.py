@@ -1,0 +1,36 @@
+"""The kinds of object a plan may touch, and what a plan may do with one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """A kind of object; its value is the noun people read."""
+
+    NETWORK = "network"
+    SUBNET = "subnet"
+    ROUTER = "router"
+    ROUTER_INTERFACE = "router-interface"
+    SECURITY_GROUP = "security-group"
+    SECURITY_GROUP_RULE = "security-group-rule"
+    PORT = "port"
+    KURYR_PORT = "kuryr-port"
+    KURYR_NODE = "kuryr-node"
+    POD = "pod"
+    NODE = "node"
+    NAMESPACE = "namespace"
+
+
+class Action(StrEnum):
+    """What a step does. Adopt takes an object that is provably ours, but lacks our mark, into our care."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    ADOPT = "adopt"
+
+    @property
+    def symbol(self) -> str:
+        """One character, used by every view of a plan."""
+        return {"create": "+", "update": "~", "delete": "-", "adopt": "="}[self.value]

@@ -1,0 +1,358 @@
+"""Commands and daemons of the lab: start, find again, stop.
+
+A daemon is known by a pid file that also holds the process' start time and the machine's boot id, so that a recycled
+pid is never signalled. Every process of the lab carries MARKER in its environment: what lost its pid file is found
+by that.
+Knows nothing of what the daemons do.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from kuryrctl.lab.errors import InterruptedLabError, LabError, tail
+from kuryrctl.lab.layout import MACHINE_DIR, MARKER, NETNS_DIR, Layout, node_named
+
+__all__ = [
+    "InterruptedLabError",
+    "LabError",
+    "ProcessId",
+    "Processes",
+    "follow",
+    "identity",
+    "inside",
+    "interrupt",
+    "marked_processes",
+    "run",
+    "signal_all",
+    "tail",
+    "wait_until",
+]
+
+interrupt = threading.Event()  # set by the command line on SIGINT/SIGTERM: every wait and every run ends soon
+
+
+class ProcessId(msgspec.Struct, frozen=True):
+    """One process for all time: pid, start time in clock ticks since boot, boot id."""
+
+    pid: int
+    started: int
+    boot: str
+
+    def alive(self) -> bool:
+        return identity(self.pid) == self
+
+    def send(self, signal_number: int, *, group: bool = False) -> None:
+        """Signal it, or its whole process group; of the dead: nothing."""
+        if not self.alive():
+            return
+        try:
+            (os.killpg if group else os.kill)(self.pid, signal_number)
+        except ProcessLookupError:
+            return
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def identity(pid: int) -> ProcessId | None:
+    """What runs as `pid` now; None when nothing does, or only a zombie (proc(5), stat fields 3 and 22)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return ProcessId(pid, int(fields[19]), boot_id())
+
+
+def marked_processes(layout: Layout) -> list[ProcessId]:
+    """Every live process whose environment says that it belongs to the lab of this state folder."""
+    wanted = f"{MARKER}={layout.state}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            marked = wanted in (entry / "environ").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if marked and int(entry.name) != os.getpid() and (process := identity(int(entry.name))):
+            found.append(process)
+    return found
+
+
+def signal_all(processes: Iterable[ProcessId], grace_s: float, *, group: bool = False) -> None:
+    """TERM to all of them at once, KILL to those that are still there after the grace, and wait until they are gone."""
+    waiting = [process for process in processes if process.alive()]
+    for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        for process in waiting:
+            process.send(number, group=group)
+        deadline = time.monotonic() + patience_s
+        while waiting and time.monotonic() < deadline:
+            time.sleep(0.02)
+            waiting = [process for process in waiting if process.alive()]
+    if waiting:
+        raise LabError(f"processes {', '.join(str(p.pid) for p in waiting)} did not die, not even of KILL")
+
+
+def inside(node: str) -> list[str]:
+    """The command prefix that runs something inside a node.
+
+    The node's holder gives its mount, network and UTS namespace; before there is a holder, only the network namespace.
+    """
+    holder = MACHINE_DIR / node
+    try:
+        process = msgspec.json.decode(holder.read_bytes(), type=ProcessId)
+    except (FileNotFoundError, msgspec.DecodeError):
+        process = None
+    if process is not None and process.alive():
+        return ["nsenter", "-t", str(process.pid), "-m", "-n", "-u", "--"]
+    netns = NETNS_DIR / node_named(node).netns
+    if not netns.exists():
+        raise LabError(f"node {node} has no network namespace {netns}", hint="kuryrctl lab up")
+    return ["nsenter", f"--net={netns}", "--"]
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    node: str | None = None,
+    stdin: str | None = None,
+    timeout_s: float = 60.0,
+) -> str:
+    """Run a command to its end and return what it printed.
+
+    `env` is added to this process' environment; `node` runs it inside that node.
+    Raises LabError with the command and the tail of its stderr when it fails, is missing, or takes longer than
+    `timeout_s`.
+    """
+    command = [*(inside(node) if node else []), *map(str, argv)]
+    shown = " ".join(map(str, argv))[:300]
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError:
+        raise LabError(f"no such command: {command[0]} (of: {shown})") from None
+    with process:
+        try:
+            output, errors = process.communicate(stdin, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise LabError(f"`{shown}` did not end within {timeout_s:g} s") from None
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode == 0:
+        return output
+    if interrupt.is_set():
+        raise InterruptedLabError(f"interrupted in `{shown}`")
+    detail = "\n".join((errors or output).splitlines()[-15:])
+    raise LabError(f"`{shown}` ended with {_outcome(process.returncode)}", detail=detail)
+
+
+def follow(
+    argv: Sequence[str | Path],
+    on_line: Callable[[str], None],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> None:
+    """Run a long command to its end, handing every line it prints (both streams) to `on_line` and to the end of `log`.
+
+    Its environment is this process' with `env` on top. Raises LabError with the tail of what it printed when it fails.
+    """
+    shown = " ".join(map(str, argv))[:200]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("a", errors="replace") as out,
+        subprocess.Popen(
+            list(map(str, argv)),
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process,
+    ):
+        out.write(f"$ {shown}\n")
+        watcher = threading.Thread(target=_end_when_interrupted, args=(process,), daemon=True)
+        watcher.start()
+        try:
+            assert process.stdout is not None  # given PIPE
+            for line in process.stdout:
+                out.write(line)
+                if line.strip():
+                    on_line(line.rstrip())
+        except BaseException:
+            _kill_session(process)
+            raise
+    watcher.join()
+    if interrupt.is_set():
+        raise InterruptedLabError(f"interrupted in `{shown}`")
+    if process.returncode != 0:
+        raise LabError(f"`{shown}` ended with {_outcome(process.returncode)}", detail=tail(log), hint=f"see {log}")
+
+
+def _end_when_interrupted(process: "subprocess.Popen[str]") -> None:
+    while process.poll() is None:
+        if interrupt.wait(0.2):
+            _kill_session(process)
+            return
+
+
+def _kill_session(process: "subprocess.Popen[str]") -> None:
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def _outcome(returncode: int) -> str:
+    return f"signal {signal.Signals(-returncode).name}" if returncode < 0 else f"exit code {returncode}"
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    timeout_s: float,
+    interval_s: float = 0.05,
+    *,
+    log: Path | None = None,
+    alive: Callable[[], bool] | None = None,
+) -> None:
+    """Return as soon as `condition()` holds.
+
+    Raises LabError naming `what`, with the tail of `log` when one is given, after `timeout_s` seconds, or at once when
+    `alive()` says that what should bring it about has died.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if interrupt.is_set():
+            raise InterruptedLabError(f"interrupted while waiting until {what}")
+        hint = f"see {log}" if log else ""
+        if alive is not None and not alive():
+            raise LabError(f"not so, and its process ended: {what}", detail=tail(log) if log else "", hint=hint)
+        if time.monotonic() > deadline:
+            raise LabError(f"not within {timeout_s:g} s: {what}", detail=tail(log) if log else "", hint=hint)
+        time.sleep(interval_s)
+
+
+class Processes:
+    """The daemons of one lab, by name. Safe to use from several threads for different names."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        node: str | None = None,
+    ) -> None:
+        """Start a daemon in a session of its own, unless it runs; `node` starts it inside that node.
+
+        Its output goes to `layout.log_file(name)`; the log of the run before is kept as NAME.log.1.
+        """
+        if self.running(name):
+            return
+        command = [*(inside(node) if node else []), *map(str, argv)]
+        log = self._layout.log_file(name)
+        pid_file = self._layout.pid_file(name)
+        for folder in (log.parent, pid_file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))
+        with log.open("ab") as out:
+            try:
+                child = subprocess.Popen(
+                    command,
+                    env={**os.environ, **(env or {}), MARKER: str(self._layout.state)},
+                    cwd=self._layout.run,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                raise LabError(f"{name} not started: no such command {command[0]}", hint="kuryrctl lab up") from None
+        self._children[name] = child
+        process = identity(child.pid)
+        if process is None:
+            raise LabError(f"{name} ended as soon as it was started", detail=tail(log), hint=f"see {log}")
+        write_atomically(pid_file, msgspec.json.encode(process))
+
+    def stop(self, *names: str, grace_s: float = 3.0) -> None:
+        """End these daemons together: TERM to their process groups, KILL after `grace_s`; of the missing: nothing."""
+        found = {name: process for name in names if (process := self._process(name))}
+        signal_all(found.values(), grace_s, group=True)
+        for name in names:
+            self._layout.pid_file(name).unlink(missing_ok=True)
+            if child := self._children.pop(name, None):
+                child.wait()
+
+    def running(self, name: str) -> bool:
+        return self._process(name) is not None
+
+    def pid(self, name: str) -> int | None:
+        """Pid of a running daemon."""
+        process = self._process(name)
+        return process.pid if process else None
+
+    def identity(self, name: str) -> ProcessId | None:
+        """The running daemon, for keeping elsewhere."""
+        return self._process(name)
+
+    def names(self) -> list[str]:
+        """Daemons that were started and not stopped, running or dead."""
+        folder = self._layout.pid_file("any").parent
+        return sorted(path.name for path in folder.iterdir() if "." not in path.name) if folder.exists() else []
+
+    def _process(self, name: str) -> ProcessId | None:
+        if child := self._children.get(name):
+            child.poll()  # reap it, if it died
+        try:
+            process = msgspec.json.decode(self._layout.pid_file(name).read_bytes(), type=ProcessId)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return process if process.alive() else None
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file so that nobody ever sees half of it, creating its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise

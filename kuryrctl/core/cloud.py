@@ -1,7 +1,7 @@
 """Cloud objects as observed: flat, frozen, with the ids the cloud gave them.
 
-Field names are Neutron's (API reference v2.0). Unknown fields of an answer are ignored; a missing one that we rely on is
-an error of decoding, not a default. Does not know: how they were read, which of them are ours.
+Field names are Neutron's (API reference v2.0). Unknown fields of an answer are ignored; a missing one that we rely on
+is an error of decoding, not a default. Does not know: how they were read, which of them are ours.
 """
 
 from __future__ import annotations

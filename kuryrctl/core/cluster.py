@@ -110,8 +110,8 @@ class Plugged(Struct, frozen=True, rename="camel"):
 class KuryrNode(Struct, frozen=True):
     """What engine and agent tell each other of one node (same name).
 
-    spec: `node_port` (None until the engine made it). status: `heartbeat_s` (seconds since the epoch, 0 before the first),
-    `plugged`, `mtu_bytes`, `version`.
+    spec: `node_port` (None until the engine made it). status: `heartbeat_s` (seconds since the epoch, 0 before the
+    first), `plugged`, `version`, `error`.
     """
 
     name: str

@@ -49,8 +49,8 @@ def guard_of(tags_: Iterable[str], cluster_id: str) -> str:
 def mac_address(cluster_id: str, *owner: str) -> str:
     """A locally administered unicast MAC, the same for the same owner for ever (IEEE 802: second bit set, first clear).
 
-    Neutron refuses a second port with the same MAC on a network (409 MacAddressInUse), which makes creation safe against
-    time-outs and a second writer.
+    Neutron refuses a second port with the same MAC on a network (409 MacAddressInUse), which makes creation safe
+    against time-outs and a second writer.
     """
     digest = hashlib.sha256("/".join((cluster_id, *owner)).encode()).digest()
     octets = [(digest[0] & 0xFC) | 0x02, *digest[1:6]]

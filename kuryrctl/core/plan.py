@@ -37,7 +37,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """One intended change of one object.
 
     `id` is the existing object's id (for KuryrPorts and KuryrNodes: its uid), empty for a create. `spec` is what should
-    be, None for a delete. `needs` are keys of steps that must succeed first. `subject` is whom it serves, in people's words.
+    be, None for a delete. `needs` are keys of steps that must succeed first. `subject` is whom it serves, in people's
+    words.
     """
 
     action: Action

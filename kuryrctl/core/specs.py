@@ -27,7 +27,7 @@ class NetworkSpec(Struct, frozen=True, tag="network"):
 
 
 class SubnetSpec(Struct, frozen=True, tag="subnet"):
-    """A subnet without DHCP: the node configures addresses. `gateway` and `pool` (start, end) None: Neutron's choice."""
+    """A subnet without DHCP: the node configures addresses. `gateway`, `pool` (start, end) None: Neutron's choice."""
 
     key: Key
     name: str

@@ -1,0 +1,121 @@
+"""The credential of the engine: what it may do in Neutron beyond a project member, and how little that is.
+
+Texts and tables only: they are given to a cloud's operator (``kuryrctl cluster credential``) and installed by the lab.
+Does not know: users, passwords, how a policy file gets to a server.
+
+Source: Neutron 29's defaults (``neutron/conf/policies/port.py``). An override replaces a default as a whole, so each
+one repeats what the default allows. It does so without the named rules that only newer releases have, because
+oslo.policy takes an undefined rule for ``default``, which allows every owner.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.core.names import DEVICE_OWNER
+
+ROLE: Final = "kuryr"
+_ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_ADMIN_OR_SERVICE = "rule:admin_only or role:service"
+_NETWORK_OWNER = "(role:member and rule:admin_or_network_owner)"
+_OURS = "(role:{role} and project_id:%(project_id)s)"
+_ANY_MEMBER = "role:member and (rule:admin_or_network_owner or project_id:%(project_id)s)"
+_NO_SERVER_PORT = (
+    "not field:port:device_owner=~^compute: and not field:port:device_owner=~^baremetal:"
+    " and not field:port:device_owner=~^manila:"
+)
+
+
+class AccessRule(Struct, frozen=True):
+    """One call that an application credential may make (Keystone API v3, ``access_rules``); `*` is one path segment."""
+
+    service: str
+    method: str
+    path: str
+
+
+class _Override(Struct, frozen=True):
+    rule: str
+    why: str
+    allowed: str
+    ours: str = _OURS
+
+
+_OVERRIDES: Final = (
+    _Override("create_port:binding:host_id", "a pod's port is bound to the pod's node", _ADMIN_OR_SERVICE),
+    _Override("update_port:binding:host_id", "a node port follows its node", _ADMIN_OR_SERVICE),
+    _Override("get_port:binding:host_id", "a port bound to the wrong host is drift", _ADMIN_OR_SERVICE),
+    _Override("get_port:binding:vif_type", "a port whose binding failed is named", _ADMIN_OR_SERVICE),
+    _Override("get_port:binding:vif_details", "what the node must plug", _ADMIN_OR_SERVICE),
+    _Override(
+        "create_port:mac_address",
+        "a MAC address derived from the pod's uid cannot be made twice (also on a network of another project)",
+        f"{_ADMIN_OR_SERVICE} or {_NETWORK_OWNER}",
+    ),
+    _Override(
+        "create_port:fixed_ips:ip_address",
+        "a running pod's port that somebody deleted is made again with the same addresses",
+        f"{_ADMIN_OR_SERVICE} or {_NETWORK_OWNER}",
+    ),
+    _Override(
+        "delete_port",
+        "Neutron 29 lets no project member delete compute:* ports; this role may delete kuryr's",
+        f"{_ADMIN_OR_SERVICE} or ({_ANY_MEMBER} and (service_roles:service or ({_NO_SERVER_PORT})))",
+        f"(role:{{role}} and project_id:%(project_id)s and field:port:device_owner=~^{DEVICE_OWNER})",
+    ),
+)
+
+
+def policy_override(role: str = ROLE) -> str:
+    """YAML for Neutron's ``policy.yaml``: what `role` may do with the ports of its own project, beyond a member.
+
+    The user has the roles ``member`` and `role` in the cluster's project. Raises Invalid for a name that is no role's.
+    """
+    if not _ROLE_NAME.fullmatch(role):
+        raise Invalid(
+            f'"{role}" cannot stand in a policy rule as the name of a role',
+            code="CFG-ROLE",
+            owner=Owner.USER,
+            hint="use letters, digits, dots, dashes and underscores",
+        )
+    lines = [
+        f'# Neutron policy for the role "{role}": the engine of a Kubernetes cluster whose pods have Neutron ports.',
+        "# It may do this with ports of its own project only. Defaults repeated here are those of Neutron 29.",
+    ]
+    for override in _OVERRIDES:
+        lines += ["", f"# {override.why}", f'"{override.rule}": "{override.allowed} or {override.ours}"']
+    return "\n".join(lines).replace("{role}", role) + "\n"
+
+
+def access_rules() -> tuple[AccessRule, ...]:
+    """The calls that the engine makes, for an application credential that can do nothing else.
+
+    Each service that it calls needs ``service_type`` in its ``[keystone_authtoken]``, or it refuses such a credential.
+    """
+    rules = [
+        AccessRule("network", method, f"/v2.0/{collection}{path}")
+        for collection in ("networks", "subnets", "routers", "security-groups", "ports")
+        for method, path in (
+            ("GET", ""),
+            ("POST", ""),
+            ("GET", "/*"),
+            ("PUT", "/*"),
+            ("DELETE", "/*"),
+            ("PUT", "/*/tags"),
+        )
+    ]
+    rules += [
+        AccessRule("network", "PUT", "/v2.0/routers/*/add_router_interface"),
+        AccessRule("network", "PUT", "/v2.0/routers/*/remove_router_interface"),
+        AccessRule("network", "GET", "/v2.0/security-group-rules"),
+        AccessRule("network", "POST", "/v2.0/security-group-rules"),
+        AccessRule("network", "DELETE", "/v2.0/security-group-rules/*"),
+        AccessRule("network", "GET", "/v2.0/trunks"),
+        AccessRule("network", "GET", "/v2.0/quotas/*/details"),
+    ]
+    return tuple(rules)

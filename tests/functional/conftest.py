@@ -1,0 +1,19 @@
+"""Functional tests run on the lab and fail without it: `scripts/test` brings it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.functional.lab import Lab
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The running lab, with its engine and agents up before and after."""
+    lab = Lab()
+    lab.kuryrctl("lab", "engine", "start")
+    yield lab
+    lab.kuryrctl("lab", "engine", "start")
+    assert lab.vswitchd_aborts() == [], "an ovs-vswitchd aborted during the tests"

@@ -1,0 +1,90 @@
+"""Crashes and outages in the middle of work: afterwards all pods run, nothing leaked, nothing doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.functional.lab import Lab, wait_for
+
+
+def assert_exactly_one_port_each(lab: Lab, namespace: str) -> None:
+    """Every pod of the namespace has exactly one port, and no port of ours serves a pod that is not there."""
+    running = {pod["metadata"]["uid"] for pod in lab.pods(namespace)}
+    everywhere = {pod["metadata"]["uid"] for pod in lab.get("pods", "-A")["items"]}
+
+    def leaked() -> list[str]:
+        return [port["id"] for port in lab.pod_ports() if port["device_id"] not in everywhere]
+
+    wait_for(lambda: not leaked(), 60, leaked)
+    served = sorted(port["device_id"] for port in lab.pod_ports() if port["device_id"] in running)
+    assert served == sorted(running)
+
+
+def test_engine_killed_in_the_middle_of_a_rollout(lab: Lab) -> None:
+    with lab.namespace() as namespace:
+        lab.deploy(namespace, "web", 20)
+        wait_for(lambda: len(lab.get("kuryrports", "-n", namespace)["items"]) >= 3, 60)
+        os.kill(lab.pid("engine"), signal.SIGKILL)
+        assert len([pod for pod in lab.pods(namespace) if pod["status"].get("podIPs")]) < 20, "killed too late"
+        lab.kuryrctl("lab", "engine", "start")
+        lab.wait_ready(namespace, 20, 150)
+        assert_exactly_one_port_each(lab, namespace)
+        with lab.engine_stopped():
+            assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
+
+
+def test_agent_killed_in_the_middle_of_an_add(lab: Lab) -> None:
+    with lab.namespace() as namespace:
+        with lab.engine_stopped():  # no assignment yet: every ADD waits in the agent
+            lab.deploy(namespace, "web", 6)
+            wait_for(lambda: len([p for p in lab.pods(namespace) if p["spec"].get("nodeName")]) == 6, 30)
+            time.sleep(3)
+            for node in lab.nodes():
+                os.kill(lab.pid(f"agent-{node}"), signal.SIGKILL)
+        for node in lab.nodes():
+            lab.start_agent(node)
+        lab.wait_ready(namespace, 6, 150)
+        assert_exactly_one_port_each(lab, namespace)
+
+
+def test_agent_restart_disturbs_no_running_pod(lab: Lab) -> None:
+    with lab.namespace() as namespace:
+        lab.deploy(namespace, "web", 2)
+        one, other = lab.wait_ready(namespace, 2)
+        address = other["status"]["podIP"]
+        for node in lab.nodes():
+            os.kill(lab.pid(f"agent-{node}"), signal.SIGKILL)
+        assert lab.reaches(one, address)
+        for node in lab.nodes():
+            lab.start_agent(node)
+        assert lab.reaches(one, address)
+        lab.wait_ready(namespace, 2)
+
+
+def test_pod_comes_up_by_itself_after_its_agent_was_down(lab: Lab) -> None:
+    with lab.namespace() as namespace:
+        for node in lab.nodes():
+            os.kill(lab.pid(f"agent-{node}"), signal.SIGKILL)
+        lab.deploy(namespace, "web", 2)
+        wait_for(lambda: len(lab.pods(namespace)) == 2, 10)
+        time.sleep(5)
+        assert not any(pod["status"].get("podIPs") for pod in lab.pods(namespace))
+        for node in lab.nodes():
+            lab.start_agent(node)
+        lab.wait_ready(namespace, 2, 120)
+
+
+def test_neutron_away_for_twenty_seconds_in_the_middle_of_a_rollout(lab: Lab) -> None:
+    with lab.namespace() as namespace:
+        pid = lab.pid("neutron-api")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            lab.deploy(namespace, "web", 6)
+            time.sleep(20)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        lab.wait_ready(namespace, 6, 150)
+        assert_exactly_one_port_each(lab, namespace)
+        assert lab.pid("engine"), "the engine was not to end"

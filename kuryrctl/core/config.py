@@ -21,7 +21,7 @@ LEASE_NAMESPACE: Final = "kube-system"
 LEASE_DURATION_S: Final = 15
 """Seconds without a renewal after which another holder may take the cluster's Lease (Kubernetes' own default)."""
 
-_HINT = "kuryrctl config show lists every option with its value and where it came from"
+_HINT = "docs/configuration.md describes every option; kuryrctl config validate FILE checks a file"
 _CLUSTER_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _OVSDB = re.compile(r"unix:/.+|(tcp|ssl):.+:\d+")
 _UNIX_PATH_MAX = 107
@@ -48,7 +48,7 @@ class PodNetwork(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NodeOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """What differs between nodes: the agent's socket, Open vSwitch's database (OVSDB address), its integration bridge."""
+    """What differs between nodes: the agent's socket, the OVSDB address of Open vSwitch, its integration bridge."""
 
     socket: str = "/run/kuryrctl/agent.sock"
     ovsdb: str = "unix:/var/run/openvswitch/db.sock"
@@ -114,7 +114,7 @@ def value_of(config: Config, path: str) -> Any:
     value: Any = msgspec.to_builtins(config)
     for key in path.split("."):
         value = value[key]
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def nearest(word: str, known: Iterator[str] | Mapping[str, Any]) -> str:

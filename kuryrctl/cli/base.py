@@ -1,0 +1,97 @@
+"""What every command has in common: options, settings, exit code, and errors as sentences.
+
+The classes run in two shells, ours and OpenStackClient's, and behave alike in both. A command implements `take_action`;
+one that has more to say than success sets `self.exit_code` there (cliff drops what a Lister's or ShowOne's returns).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+from cliff import command, lister, show
+from cliff._argparse import SmartHelpFormatter
+
+from kuryrctl.cli.errors import report
+from kuryrctl.cli.exit_codes import ExitCode
+from kuryrctl.cli.settings import FILE_VARIABLE, Settings, load
+
+if TYPE_CHECKING:
+    from kuryrctl.cloud import CloudClient
+    from kuryrctl.kube import KubeClient
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, SmartHelpFormatter):
+    """Keeps the lines of docstrings and examples as they were written."""
+
+
+class _Common(command.Command):
+    """Options, settings and exit codes. Class variables say which groups of options a command takes."""
+
+    auth_required: ClassVar[bool] = False
+    """OpenStackClient logs in before a command that does not say this; ours connect when they need to."""
+    takes_config: ClassVar[bool] = True
+    takes_cluster: ClassVar[bool] = True
+    examples: ClassVar[str] = ""
+    """Shown at the end of --help, one command line for each thing people come to do."""
+
+    exit_code: ExitCode = ExitCode.OK
+
+    def get_epilog(self) -> str:
+        """The examples. (cliff's own reads the metadata of all installed distributions: 50 ms.)"""
+        return f"examples:\n{self.examples}" if self.examples else ""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The common options; a command adds its own."""
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = _HelpFormatter
+        if self.takes_config:
+            group = parser.add_argument_group("configuration")
+            group.add_argument(
+                "--config", metavar="FILE", help=f"the configuration file (default: ${FILE_VARIABLE} or /etc/kuryrctl)"
+            )
+            group.add_argument("--cluster-id", metavar="NAME", help="the cluster's name on the cloud objects it owns")
+        if self.takes_cluster:
+            group = parser.add_argument_group("cluster")
+            group.add_argument("--kubeconfig", metavar="FILE", help="default: $KUBECONFIG, then the pod's own account")
+            group.add_argument("--context", metavar="NAME", help="a context of the kubeconfig (default: current)")
+        return parser
+
+    def settings(self, parsed_args: argparse.Namespace) -> Settings:
+        """The valid configuration and how to connect. Raises KuryrError where a value can't work."""
+        config, origins = load(parsed_args.config, os.environ, {"cluster_id": parsed_args.cluster_id})
+
+        def kube() -> KubeClient:
+            from kuryrctl.kube import connect
+
+            return connect(parsed_args.kubeconfig, parsed_args.context)
+
+        return Settings(config, origins, self._cloud, kube)
+
+    def _cloud(self) -> CloudClient:
+        from kuryrctl.cloud import connect
+
+        return connect(self.app.options.cloud or None)
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; its exit code. Errors become sentences on stderr, in both shells alike."""
+        try:
+            returned = super().run(parsed_args)
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001  the outermost boundary: a person gets one sentence, not a traceback
+            return report(error, debug=bool(self.app.options.debug), stderr=self.app.stderr)
+        return returned or self.exit_code
+
+
+class Command(_Common, command.Command):
+    """A command that prints what it does; `take_action` may return an ExitCode."""
+
+
+class Lister(_Common, lister.Lister):
+    """A command that prints rows: `take_action` returns column names and rows."""
+
+
+class ShowOne(_Common, show.ShowOne):
+    """A command that prints the fields of one thing: `take_action` returns names and values."""

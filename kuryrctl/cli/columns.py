@@ -1,0 +1,41 @@
+"""Values of a table cell that stay typed for machines: a list is a list in JSON, and lines or words in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cliff.columns import FormattableColumn
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+class Joined(FormattableColumn[Sequence[str]]):
+    """Several words: separated by commas for people, a list for machines."""
+
+    def human_readable(self) -> str:
+        """The words, separated by commas."""
+        return ", ".join(self._value)
+
+    def machine_readable(self) -> list[str]:
+        """The words as a list."""
+        return list(self._value)
+
+
+class Maybe(FormattableColumn[str | int | float | None]):
+    """A value that may be absent: empty for people, null for machines."""
+
+    def human_readable(self) -> str:
+        """The value, or nothing."""
+        return "" if self._value is None else str(self._value)
+
+
+class Age(FormattableColumn[float | None]):
+    """A duration in seconds: its largest unit for people (``3m``, as kubectl does), seconds for machines."""
+
+    def human_readable(self) -> str:
+        """The largest unit, rounded down; nothing for an unknown age."""
+        if self._value is None:
+            return ""
+        seconds = int(max(self._value, 0))
+        size, unit = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
+        return f"{seconds // size}{unit}"

@@ -133,7 +133,8 @@ def _put_variable(layers: Layers, name: str, text: str) -> None:
     try:
         converted = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadOption("", f"environment variable {name}: "{text}" is refused: {str(error).replace('`', '')}") from None
+        why = str(error).replace("`", "")
+        raise BadOption("", f'environment variable {name}: "{text}" is refused: {why}') from None
     layers.put(known[name], list(converted) if isinstance(converted, tuple) else converted, f"environment {name}")
 
 

@@ -1,0 +1,129 @@
+"""Which observed objects are ours, and which only look like it.
+
+A tag can be copied and a name can be guessed, so neither is a proof. A port is ours if its MAC address is the one
+derived from the cluster id and the uid that it names, and it lies in our project, on the pod network, with our device
+owner. Everything that carries our marks without being provable is *suspicious*: reported, never touched.
+Does not know: what should exist, what a plan is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from msgspec import Struct
+
+from kuryrctl.core import names
+from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, Subnet
+from kuryrctl.core.specs import Key
+
+POD, NODE = "pod", "node"
+_SERVED_ROLES = (POD, NODE)
+
+
+class Proof(Enum):
+    """How sure it is that an object is ours."""
+
+    TAGGED = auto()
+    """Our tags, and everything else agrees."""
+    DERIVED = auto()
+    """No tags, but what only we would have made: a crash or a cloud that drops tags. It may be adopted."""
+    SUSPICIOUS = auto()
+    """Our tags, but something contradicts them."""
+    FOREIGN = auto()
+    """Somebody else's."""
+
+
+class Claim(Struct, frozen=True):
+    """The verdict on one object. `key` is empty where it is foreign; `why` says what contradicts the tags."""
+
+    proof: Proof
+    key: Key = ""
+    uid: str = ""
+    why: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether a plan may change or delete the object."""
+        return self.proof in (Proof.TAGGED, Proof.DERIVED)
+
+
+FOREIGN = Claim(Proof.FOREIGN)
+
+
+class Identity(Struct, frozen=True):
+    """What proofs are measured by. `network_id` is the pod network's, empty where it does not exist yet."""
+
+    cluster_id: str
+    project_id: str
+    network_id: str
+
+
+def claim_port(port: Port, identity: Identity) -> Claim:
+    """Whose port it is. Keys are ``port/pod/UID`` and ``port/node/UID``."""
+    cluster = names.cluster_of(port.tags)
+    if cluster:
+        return _claim_tagged_port(port, identity) if cluster == identity.cluster_id else FOREIGN
+    if port.device_owner != names.DEVICE_OWNER or not port.device_id or not _belongs(port, identity):
+        return FOREIGN
+    role = next((role for role in _SERVED_ROLES if _derived(port, identity, role, port.device_id)), None)
+    return Claim(Proof.DERIVED, f"port/{role}/{port.device_id}", port.device_id) if role else FOREIGN
+
+
+def claim_own(
+    thing: Network | Subnet | Router | SecurityGroup, identity: Identity, kind: str, roles: Sequence[str]
+) -> Claim:
+    """Whose network, subnet, router or group it is; `roles` are those that this kind can have.
+
+    An untagged one counts as ours by its deterministic name and description in our project: Neutron accepts no tags at its creation,
+    and the call that tags it may have been lost.
+    """
+    cluster, role = names.cluster_of(thing.tags), names.role_of(thing.tags)
+    at_home = not identity.project_id or thing.project_id == identity.project_id
+    if cluster:
+        if cluster != identity.cluster_id:
+            return FOREIGN
+        if role not in roles:
+            return Claim(Proof.SUSPICIOUS, why=f'its tags name the role "{role}", which no {kind} of ours has')
+        if not at_home:
+            return Claim(Proof.SUSPICIOUS, why=f"it belongs to project {thing.project_id}, not to ours")
+        return Claim(Proof.TAGGED, f"{kind}/{role}")
+    made = {own_name(identity.cluster_id, each): each for each in roles}
+    if at_home and thing.name in made and thing.description == own_description(identity.cluster_id):
+        return Claim(Proof.DERIVED, f"{kind}/{made[thing.name]}")
+    return FOREIGN
+
+
+def own_name(cluster_id: str, role: str) -> str:
+    """The name of an object that the whole cluster shares: ``kuryr-CLUSTER-ROLE``."""
+    return f"kuryr-{cluster_id}-{role}"
+
+
+def own_description(cluster_id: str) -> str:
+    """The description of an object that the whole cluster shares."""
+    return f"Made by kuryrctl for the Kubernetes cluster {cluster_id}; change it with: kuryrctl cluster init"
+
+
+def _claim_tagged_port(port: Port, identity: Identity) -> Claim:
+    role, uid = names.role_of(port.tags), names.uid_of(port.tags)
+    if role not in _SERVED_ROLES or not uid:
+        why = f'its tags name the role "{role}" and the uid "{uid}", which no port of ours has'
+    elif identity.project_id and port.project_id != identity.project_id:
+        why = f"it belongs to project {port.project_id}, not to ours"
+    elif port.network_id != identity.network_id:
+        why = f"it is on network {port.network_id}, not on the pod network"
+    elif port.device_owner != names.DEVICE_OWNER:
+        why = f'its device owner is "{port.device_owner}", not {names.DEVICE_OWNER}'
+    elif not _derived(port, identity, role, uid):
+        why = f"its MAC address {port.mac_address} is not the one of {role} {uid}"
+    else:
+        return Claim(Proof.TAGGED, f"port/{role}/{uid}", uid)
+    return Claim(Proof.SUSPICIOUS, uid=uid, why=why)
+
+
+def _belongs(port: Port, identity: Identity) -> bool:
+    return port.network_id == identity.network_id and identity.project_id in ("", port.project_id)
+
+
+def _derived(port: Port, identity: Identity, role: str, uid: str) -> bool:
+    return port.mac_address.lower() == names.mac_address(identity.cluster_id, role, uid)

@@ -46,6 +46,15 @@ def guard_of(tags_: Iterable[str], cluster_id: str) -> str:
     return _value(tags_, f"{_GUARD}{cluster_id}:")
 
 
+def description(tags_: Iterable[str]) -> str:
+    """The description of an object that is created without tags: who finds it untagged can tell whose it is.
+
+    The same for the same cluster, role and uid for ever; guard tags and tags of others do not count.
+    """
+    ours = sorted(tag for tag in tags_ if tag.startswith((_CLUSTER, _ROLE, _UID)))
+    return " ".join(("Made by kuryrctl:", *ours))
+
+
 def mac_address(cluster_id: str, *owner: str) -> str:
     """A locally administered unicast MAC, the same for the same owner for ever (IEEE 802: second bit set, first clear).
 

@@ -1,0 +1,190 @@
+"""The cloud's stages: state, databases and services, in parallel as far as they go, and their end."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from kuryrctl.lab import layout as places
+from kuryrctl.lab.layout import Layout
+from kuryrctl.lab.openstack import config, database
+from kuryrctl.lab.openstack.api import Network, answers
+from kuryrctl.lab.process import wait_until, write_atomically
+from kuryrctl.lab.stages import Context, Stage
+
+SERVER_THREADS = {"keystone": 4, "neutron": 10, "octavia": 4}
+PORTS = {"keystone": places.KEYSTONE_PORT, "neutron": places.NEUTRON_PORT, "octavia": places.OCTAVIA_PORT}
+START_TIMEOUT_S = 120.0
+# In the order in which they are stopped: who asks before who answers.
+COMPONENTS = ("octavia", "octavia-agent", "neutron", "keystone", "mariadb")
+CENTRAL = ("ovn-northd", "ovn-nb", "ovn-sb")  # lab.network's; their databases are wiped together with Neutron's
+
+
+class Component(msgspec.Struct, frozen=True):
+    """One daemon as `lab status` shows it: its name (of process and log) and how to see whether it serves."""
+
+    name: str
+    ready: Callable[[Context], bool]
+
+
+def components() -> list[Component]:
+    """Every daemon of the cloud; `ready` asks it, within two seconds."""
+    return [
+        Component("mariadb", database.greets),
+        Component("keystone", lambda context: answers(PORTS["keystone"])),
+        Component("neutron", lambda context: answers(PORTS["neutron"])),
+        Component("octavia-agent", lambda context: context.processes.running("octavia-agent")),
+        Component("octavia", lambda context: answers(PORTS["octavia"])),
+    ]
+
+
+def stages() -> list[Stage]:
+    """From an installed environment to a cloud with an external network.
+
+    `ovn` is lab.network's stage that starts OVN's databases; it waits for `openstack-state` here.
+    """
+    return [
+        Stage("openstack-state", "looking for a kept cloud", prepare),
+        Stage("mariadb", "starting MariaDB", database.start_mariadb, ("openstack-state",)),
+        *(
+            Stage(f"{name}-database", f"filling {name}'s database", _filler(name), ("mariadb",))
+            for name in database.SERVICES
+        ),
+        Stage("keystone", "starting Keystone", lambda context: _serve(context, "keystone"), ("keystone-database",)),
+        Stage("neutron", "starting Neutron", lambda context: _serve(context, "neutron"), ("neutron-database", "ovn")),
+        Stage("octavia-agent", "starting Octavia's driver agent", start_agent, ("octavia-database", "ovn")),
+        Stage("octavia", "starting Octavia", lambda context: _serve(context, "octavia"), ("octavia-agent",)),
+        Stage("openstack", "opening the cloud", open_cloud, ("keystone", "neutron", "octavia")),
+    ]
+
+
+def _filler(service: str) -> Callable[[Context], None]:
+    return lambda context: database.fill(context, service)
+
+
+def prepare(context: Context) -> None:
+    """Wipe an unfinished cloud, and write every configuration file."""
+    layout = context.layout
+    if not database.is_complete(layout):
+        context.processes.stop(*COMPONENTS, *CENTRAL)
+        database.wipe(layout)
+    password = database.secret(layout)
+    database.write_keystone_keys(layout)
+    for folder in (layout.run / "neutron" / "lock", layout.run / "octavia-lock", config.octavia_sockets(layout)):
+        folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        config.config_file(layout, "keystone"): config.keystone_conf(layout),
+        config.config_file(layout, "neutron"): config.neutron_conf(layout, password),
+        config.config_file(layout, "octavia"): config.octavia_conf(layout, password),
+        config.policy_file(layout): config.policy_yaml(),
+        layout.clouds_yaml: config.clouds_yaml(password),
+    }
+    for path, text in files.items():
+        _write_if_changed(path, text)
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        write_atomically(path, text.encode())
+
+
+def password(layout: Layout) -> str:
+    """The password of every user of this cloud."""
+    return database.secret(layout)
+
+
+def _serve(context: Context, service: str) -> None:
+    """Start one API in a process of its own and wait until it answers."""
+    layout, processes = context.layout, context.processes
+    if not processes.running(service):
+        temporary = layout.run / "tmp" / service
+        shutil.rmtree(temporary, ignore_errors=True)  # neutron's workers meet in files there, also dead ones
+        temporary.mkdir(parents=True)
+        configuration = config.config_file(layout, service)
+        environment = {
+            **_tools(layout),
+            "TMPDIR": str(temporary),
+            "OS_KEYSTONE_CONFIG_FILES": str(configuration),
+            "OS_NEUTRON_CONFIG_DIR": str(configuration.parent),
+            "OS_NEUTRON_CONFIG_FILES": configuration.name,
+            "ASGI_WORKERS": "1",
+            "OCTAVIA_SOCKETS": str(config.octavia_sockets(layout)),
+        }
+        application = f"{service}.wsgi.api:application"
+        command = _program(layout, "serve.py", application, PORTS[service], SERVER_THREADS[service])
+        if service == "octavia":
+            command += ["--config-file", str(configuration)]
+        processes.start(service, command, env=environment)
+    wait_until(
+        lambda: answers(PORTS[service]),
+        f"{service} answers on port {PORTS[service]}",
+        START_TIMEOUT_S,
+        0.1,
+        log=layout.log_file(service),
+        alive=lambda: processes.running(service),
+    )
+
+
+def _tools(layout: Layout) -> dict[str, str]:
+    """Neutron and the OVN provider run ovsdb-client to read a schema."""
+    return {"PATH": f"{layout.ovs / 'bin'}:{os.environ['PATH']}"}
+
+
+def _program(layout: Layout, name: str, *arguments: object) -> list[str]:
+    """A program of `inside/`, run by the services' own Python."""
+    python = str(layout.venv / "bin" / "python")
+    return [python, "-W", "ignore", "-P", str(database.INSIDE / name), *map(str, arguments)]
+
+
+def start_agent(context: Context) -> None:
+    """Octavia's driver agent: the API needs its three sockets from its first request on."""
+    layout, processes = context.layout, context.processes
+    folder = config.octavia_sockets(layout)
+    sockets = [folder / name for name in ("status.sock", "stats.sock", "get.sock")]
+    if not processes.running("octavia-agent"):
+        for path in sockets:
+            path.unlink(missing_ok=True)
+        command = _program(layout, "driver_agent.py", "--config-file", config.config_file(layout, "octavia"))
+        processes.start("octavia-agent", command, env={**_tools(layout), "OCTAVIA_SOCKETS": str(folder)})
+    wait_until(
+        lambda: all(path.exists() for path in sockets),
+        "Octavia's driver agent opened its sockets",
+        START_TIMEOUT_S,
+        log=layout.log_file("octavia-agent"),
+        alive=lambda: processes.running("octavia-agent"),
+    )
+
+
+def open_cloud(context: Context) -> None:
+    """Make the external network, and declare the databases complete."""
+    if database.is_complete(context.layout):
+        return
+    admin = Network("admin", database.secret(context.layout))
+    network = admin.create(
+        "networks",
+        name="public",
+        **{
+            "router:external": True,
+            "provider:network_type": "flat",
+            "provider:physical_network": places.EXTERNAL_PHYSICAL_NETWORK,
+        },
+    )
+    admin.create(
+        "subnets",
+        name="public",
+        network_id=network["id"],
+        ip_version=4,
+        cidr=places.EXTERNAL_CIDR,
+        gateway_ip=places.EXTERNAL_GATEWAY,
+        enable_dhcp=False,
+    )
+    database.mark_complete(context.layout)
+
+
+def down(context: Context) -> None:
+    """Stop the cloud, whatever of it runs; its databases stay."""
+    context.processes.stop(*COMPONENTS[:-1])
+    context.processes.stop("mariadb", grace_s=20.0)
+    shutil.rmtree(context.layout.run / "tmp", ignore_errors=True)

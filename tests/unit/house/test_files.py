@@ -1,0 +1,98 @@
+"""What the tracked files must not hold, and what setup.cfg must say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, distribution
+from pathlib import Path
+
+import pytest
+
+from kuryrctl import __version__
+from kuryrctl.cli.commands import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[3]
+OF_ONE_MACHINE = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+)/|/tmp/bash_jobs")
+"""Folders of whoever wrote the code."""
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_file_names_a_path_of_one_machine():
+    found = []
+    for file in tracked_files():
+        if file == Path(__file__):
+            continue
+        try:
+            text = file.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if OF_ONE_MACHINE.search(line)
+        ]
+    assert found == []
+
+
+@pytest.mark.parametrize(("text", "found"), [("cd /work/main", True), ("/root/.cache", True), ("a/work/b", False)])
+def test_the_pattern_of_machine_paths(text, found):
+    assert bool(OF_ONE_MACHINE.search(text)) is found
+
+
+def test_every_module_says_what_it_is_responsible_for():
+    import ast
+
+    modules = [file for file in tracked_files() if file.suffix == ".py" and "tests" not in file.relative_to(ROOT).parts]
+
+    assert modules
+    assert [
+        str(file.relative_to(ROOT)) for file in modules if file.stat().st_size and not ast.get_docstring(parse(file))
+    ] == []
+
+
+def parse(file: Path):
+    import ast
+
+    return ast.parse(file.read_text(), filename=str(file))
+
+
+def test_setup_cfg_names_the_commands_of_the_table():
+    checked = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "entry-points"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_installed_entry_points_are_the_table():
+    """After a change: `.venv/bin/pip install -e . --no-deps`."""
+    groups = {"kuryrctl.commands": "", "openstack.kuryr.v1": "kuryr_"}
+    for group, prefix in groups.items():
+        installed = {
+            point.name.removeprefix(prefix).replace("_", " "): point.value
+            for point in distribution("kuryrctl").entry_points
+            if point.group == group
+        }
+        assert installed == {name: entry.target for name, entry in COMMANDS.items()}, group
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_of_the_table_exists_and_is_described_as_its_docstring(name):
+    command = EntryPoint(name=name, value=COMMANDS[name].target, group="").load()
+
+    assert command.__doc__.splitlines()[0].rstrip(".") == COMMANDS[name].summary
+
+
+def test_the_version_is_said_once():
+    assert distribution("kuryrctl").version == __version__

@@ -1,0 +1,40 @@
+"""The import contracts of pyproject.toml hold, so the tests alone keep the layers apart."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_imports_point_one_way(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+
+    status = lint_imports(config_filename="pyproject.toml", no_cache=True, no_logo=True)
+
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_the_contracts_name_packages_that_exist():
+    """A contract on a misspelt package would hold for ever."""
+    import tomllib
+
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    named = {module for contract in contracts for module in contract.get("source_modules", [])}
+
+    assert named
+    assert [name for name in sorted(named) if importlib.util.find_spec(name) is None] == []
+
+
+def test_every_package_stands_in_a_layer():
+    import tomllib
+
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    named = {name.strip() for layer in layers for name in layer.split(":")}
+    packages = {f"kuryrctl.{path.parent.name}" for path in (ROOT / "kuryrctl").glob("*/__init__.py")}
+
+    assert packages - named == set()

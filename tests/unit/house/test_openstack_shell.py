@@ -1,0 +1,125 @@
+"""OpenStackClient with our plugin installed: every other command still works, and starts as fast as it did.
+
+Real processes: a bad plugin breaks all of `openstack`, and only a real start shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+OPENSTACK = Path(sys.executable).parent / "openstack"
+PORTS = [
+    {"id": "1", "name": "shop/web-0", "device_owner": "compute:kuryr"},
+    {"id": "2", "name": "vf", "device_owner": "compute:kuryr:sriov"},
+    {"id": "3", "name": "vm", "device_owner": "compute:nova"},
+    {"id": "4", "name": "router", "device_owner": "network:router_interface"},
+]
+
+
+class Neutron(BaseHTTPRequestHandler):
+    """Answers GET /v2.0/ports as Neutron does: repeated filters of one field mean any of them."""
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if not url.path.endswith("/ports"):
+            links = [{"rel": "self", "href": f"http://{self.headers['Host']}/v2.0/"}]
+            self.answer({"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]})
+            return
+        owners = parse_qs(url.query).get("device_owner")
+        self.answer({"ports": [port for port in PORTS if owners is None or port["device_owner"] in owners]})
+
+    def answer(self, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not on the tests' stderr."""
+
+
+@pytest.fixture(scope="module")
+def neutron() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Neutron)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def openstack(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "KURYRCTL_"))}
+    return subprocess.run(
+        [OPENSTACK, *words], capture_output=True, text=True, check=False, env=environment, cwd="/", timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help"], "kuryr config show"),
+        (["--version"], "openstack "),
+        (["complete"], "_openstack()"),
+        (["command", "list", "--group", "openstack.kuryr.v1", "-f", "value"], "kuryr config show"),
+        (["module", "list", "-f", "json"], "openstackclient"),
+        (["help", "kuryr", "config", "show"], "KURYRCTL_"),
+    ],
+)
+def test_openstack_works_with_ours_installed(words, said):
+    ran = openstack(*words)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert said in ran.stdout
+
+
+def test_both_shells_print_the_same_rows():
+    ours = subprocess.run(
+        [OPENSTACK.parent / "kuryrctl", "config", "show", "-f", "json"], capture_output=True, text=True, check=True
+    )
+    theirs = openstack("kuryr", "config", "show", "-f", "json")
+
+    assert theirs.stderr == ""
+    assert json.loads(theirs.stdout) == json.loads(ours.stdout)
+
+
+def test_errors_and_exit_codes_are_the_same_in_openstack():
+    ran = openstack("kuryr", "config", "show", "--cluster-id", "Not A Name")
+
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr.startswith('kuryrctl: option --cluster-id: cluster_id: "Not A Name" is not a name')
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        ("kuryr", ["shop/web-0", "vf"]),
+        ("compute:kuryr", ["shop/web-0"]),
+        ("compute:nova", ["vm"]),
+        (None, ["shop/web-0", "vf", "vm", "router"]),
+    ],
+)
+def test_port_list_knows_kuryr_as_device_owner(neutron, owner, names):
+    filters = [] if owner is None else ["--device-owner", owner]
+    ran = openstack(
+        "--os-auth-type", "none", "--os-endpoint", neutron, "port", "list", *filters, "-f", "json"
+    )  # fmt: skip
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    rows = json.loads(ran.stdout)
+    assert [row["Name"] for row in rows] == names
+    assert set(rows[0]) == {"ID", "Name", "MAC Address", "Fixed IP Addresses", "Status"}

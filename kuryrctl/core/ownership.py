@@ -1,8 +1,8 @@
 """Which observed objects are ours, and which only look like it.
 
 A tag can be copied and a name can be guessed, so neither is a proof. A port is ours if its MAC address is the one
-derived from the cluster id and the uid that it names, and it lies in our project, on the pod network, with our device
-owner. Everything that carries our marks without being provable is *suspicious*: reported, never touched.
+derived from the cluster id and the uid that it names, and it lies in our project, on the pod network: Neutron admits
+no second one. Everything that carries our marks without being provable is *suspicious*: reported, never touched.
 Does not know: what should exist, what a plan is.
 """
 
@@ -75,8 +75,8 @@ def claim_own(
 ) -> Claim:
     """Whose network, subnet, router or group it is; `roles` are those that this kind can have.
 
-    An untagged one counts as ours by its deterministic name and description in our project: Neutron accepts no tags at its creation,
-    and the call that tags it may have been lost.
+    An untagged one counts as ours by its deterministic name and description in our project: Neutron accepts no tags at
+    its creation, and the call that tags it may have been lost.
     """
     cluster, role = names.cluster_of(thing.tags), names.role_of(thing.tags)
     at_home = not identity.project_id or thing.project_id == identity.project_id
@@ -89,19 +89,15 @@ def claim_own(
             return Claim(Proof.SUSPICIOUS, why=f"it belongs to project {thing.project_id}, not to ours")
         return Claim(Proof.TAGGED, f"{kind}/{role}")
     made = {own_name(identity.cluster_id, each): each for each in roles}
-    if at_home and thing.name in made and thing.description == own_description(identity.cluster_id):
-        return Claim(Proof.DERIVED, f"{kind}/{made[thing.name]}")
+    role = made.get(thing.name, "")
+    if at_home and role and thing.description == names.description(names.tags(identity.cluster_id, role)):
+        return Claim(Proof.DERIVED, f"{kind}/{role}")
     return FOREIGN
 
 
 def own_name(cluster_id: str, role: str) -> str:
     """The name of an object that the whole cluster shares: ``kuryr-CLUSTER-ROLE``."""
     return f"kuryr-{cluster_id}-{role}"
-
-
-def own_description(cluster_id: str) -> str:
-    """The description of an object that the whole cluster shares."""
-    return f"Made by kuryrctl for the Kubernetes cluster {cluster_id}; change it with: kuryrctl cluster init"
 
 
 def _claim_tagged_port(port: Port, identity: Identity) -> Claim:
@@ -112,8 +108,6 @@ def _claim_tagged_port(port: Port, identity: Identity) -> Claim:
         why = f"it belongs to project {port.project_id}, not to ours"
     elif port.network_id != identity.network_id:
         why = f"it is on network {port.network_id}, not on the pod network"
-    elif port.device_owner != names.DEVICE_OWNER:
-        why = f'its device owner is "{port.device_owner}", not {names.DEVICE_OWNER}'
     elif not _derived(port, identity, role, uid):
         why = f"its MAC address {port.mac_address} is not the one of {role} {uid}"
     else:

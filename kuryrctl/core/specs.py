@@ -1,7 +1,7 @@
 """Objects as they should be: what the desired state is made of.
 
 Networks, subnets, routers and groups take no tags in the call that creates them: until they are tagged, their name and
-`description` prove whose they are (`ownership`).
+description (`names.description`) prove whose they are.
 A spec names other objects by *key* (``network/pods``), never by id: ids are known only once the objects exist. A key is
 ``<kind>/<what for>``: the same object has the same key in every run.
 Does not know: how a spec is matched with what exists (`diff`), how it becomes an API body (`cloud`, `kube`).
@@ -26,7 +26,6 @@ class NetworkSpec(Struct, frozen=True, tag="network"):
     tags: tuple[str, ...]
     mtu: int = 0
     guard: str = ""
-    description: str = ""
 
 
 class SubnetSpec(Struct, frozen=True, tag="subnet"):
@@ -39,7 +38,6 @@ class SubnetSpec(Struct, frozen=True, tag="subnet"):
     cidr: str
     gateway: str | None = None
     pool: tuple[str, str] | None = None
-    description: str = ""
 
 
 class RouterSpec(Struct, frozen=True, tag="router"):
@@ -49,7 +47,6 @@ class RouterSpec(Struct, frozen=True, tag="router"):
     name: str
     tags: tuple[str, ...]
     external_network: str | None = None
-    description: str = ""
 
 
 class RouterInterfaceSpec(Struct, frozen=True, tag="router-interface"):

@@ -1,0 +1,172 @@
+"""The difference between what should exist and what does: a plan, and findings that no plan may act on.
+
+Additions come first and deletions last. An object that is not provably ours never appears in a step, and a deletion
+needs proof that its owner is absent (`Evidence`). A kind that was not listed in full is unknown: what depends on it is
+left as it is. Does not know: how steps are executed, who asked, what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+
+from msgspec import Struct
+
+from kuryrctl.core import diff_own, diff_served
+from kuryrctl.core.cluster import ClusterState, KuryrPort, Node
+from kuryrctl.core.config import Config
+from kuryrctl.core.desired import node_specs, own_specs, pod_specs
+from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.core.findings import Finding
+from kuryrctl.core.index import Own, Ports
+from kuryrctl.core.kinds import Action, Kind
+from kuryrctl.core.ownership import NODE, POD
+from kuryrctl.core.plan import Plan, Step
+
+MIN_MAX_DELETES = 10
+MAX_DELETES_SHARE = 0.05
+
+
+class Scope(StrEnum):
+    """What a run may change: what the whole cluster shares (``cluster init``), or what serves its pods and nodes."""
+
+    CLUSTER = "cluster"
+    PODS = "pods"
+
+
+class Evidence(Struct, frozen=True):
+    """What proves that a pod or node is absent.
+
+    `gone` are the uids of those proven absent; None: everything in the cluster was listed after the cloud was, so
+    whoever is not in a complete list is gone.
+    """
+
+    gone: AbstractSet[str] | None = None
+
+    def proves(self, uid: str) -> bool:
+        """Whether a pod or node that is in no list is absent for good."""
+        return self.gone is None or uid in self.gone
+
+
+class World(Struct, frozen=True):
+    """Both observations, indexed; the mappings may be live views of the thread that owns the state.
+
+    `assignments` are the KuryrPorts by pod uid, `nodes` the nodes by uid. `ports_complete`: all ports of the pod network
+    were listed.
+    """
+
+    cluster: ClusterState
+    own: Own
+    ports: Ports
+    assignments: Mapping[str, KuryrPort]
+    nodes: Mapping[str, Node]
+    ports_complete: bool
+
+    @property
+    def pods_known(self) -> bool:
+        """Whether what pods need can be told at all."""
+        return self.ports_complete and {Kind.POD, Kind.KURYR_PORT} <= self.cluster.complete
+
+    @property
+    def nodes_known(self) -> bool:
+        """Whether what nodes need can be told at all."""
+        return self.ports_complete and {Kind.NODE, Kind.KURYR_NODE} <= self.cluster.complete
+
+
+class Difference(Struct, frozen=True):
+    """What to do, and what can only be told."""
+
+    plan: Plan = Plan()
+    findings: tuple[Finding, ...] = ()
+
+
+def difference(world: World, config: Config, scope: Scope, evidence: Evidence) -> Difference:
+    """Everything, once."""
+    if scope is Scope.CLUSTER:
+        return _joined([*diff_own.steps(own_specs(world.cluster, config, world.own), world.own), *world.own.findings])
+    found: list[Step | Finding] = []
+    if world.nodes_known:
+        for uid in {**world.nodes, **dict.fromkeys(sorted(world.ports.served(NODE)))}:
+            found += node_difference(uid, world, config, evidence)
+        found += diff_served.surplus_kuryr_nodes(world.cluster, world.ports, evidence.proves)
+    if world.pods_known:
+        # One set of uids per source: a pod, a port or an assignment that lacks the others is found, too.
+        for uid in {**world.cluster.pods, **world.assignments, **dict.fromkeys(sorted(world.ports.served(POD)))}:
+            found += pod_difference(uid, world, config, evidence)
+    drift = diff_own.drift(own_specs(world.cluster, config, world.own), world.own)
+    return _joined([*found, *drift, *world.own.findings, *world.ports.suspicious()])
+
+
+def pod_difference(uid: str, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:
+    """What one pod (also one that is gone) needs done."""
+    pod = world.cluster.pods.get(uid)
+    specs = pod_specs(pod, world.cluster, config, world.own) if pod else {}
+    held = world.assignments.get(uid)
+    if specs and pod:
+        previous = world.cluster.kuryr_ports.get(pod.full_name)
+        return diff_served.serve_pod(pod, specs, held=held, previous=previous, ports=world.ports, own=world.own)
+    return diff_served.release_pod(uid, pod, held, world.ports, evidence.proves(uid))
+
+
+def node_difference(uid: str, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:
+    """What one node (also one that is gone) needs done."""
+    node = world.nodes.get(uid)
+    if node:
+        specs = node_specs(node, world.cluster, config, world.own)
+        return diff_served.serve_node(node, specs, world.cluster.kuryr_nodes.get(node.name), world.ports, world.own)
+    return diff_served.release_node(uid, world.ports, evidence.proves(uid))
+
+
+def ordered(steps: Iterable[Step]) -> Plan:
+    """A plan in an order in which it can be executed: additions, then changes, then deletions."""
+    listed = list(steps)
+    needed = {key for step in listed for key in step.needs}
+    return Plan(tuple(sorted(listed, key=lambda step: _phase(step, needed))))
+
+
+def refuse_mass_deletion(
+    plan: Plan, max_deletes: int | None, ours: int, witnessed: AbstractSet[str] = frozenset()
+) -> None:
+    """Stop a run before its first deletion where it would delete too many ports.
+
+    `ours` is how many ports of ours there are; `witnessed` are the keys whose owner was seen to go: they do not count.
+    Raises Invalid (LIMIT-DELETES). A `max_deletes` of None is the larger of 10 and 5 % of ours.
+    """
+    limit = max(MIN_MAX_DELETES, int(ours * MAX_DELETES_SHARE)) if max_deletes is None else max_deletes
+    deletes = [s for s in plan if s.action is Action.DELETE and s.kind is Kind.PORT and s.key not in witnessed]
+    if len(deletes) <= limit:
+        return
+    raise Invalid(
+        f"nothing deleted: the plan deletes {len(deletes)} of {ours} ports, more than the {limit} that one run may"
+        f" (first: {deletes[0].summary})",
+        code="LIMIT-DELETES",
+        owner=Owner.USER,
+        hint=f"read the plan (kuryrctl reconcile --dry-run); if it is right: kuryrctl reconcile --max-deletes"
+        f" {len(deletes)}",
+    )
+
+
+def _phase(step: Step, needed: AbstractSet[str]) -> int:
+    own = step.kind not in (Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE)
+    if step.action is Action.DELETE:
+        unblocks = step.key in needed and step.kind is Kind.KURYR_PORT
+        return 6 + (step.kind not in (Kind.KURYR_PORT, Kind.KURYR_NODE)) if not unblocks else 3
+    if own:
+        return 0
+    if step.kind is Kind.PORT:
+        return 1 if step.action is not Action.UPDATE else 2
+    return 4 if step.action is Action.CREATE else 5
+
+
+def _joined(found: Iterable[Step | Finding]) -> Difference:
+    steps: list[Step] = []
+    findings: list[Finding] = []
+    for each in found:
+        if isinstance(each, Step):
+            steps.append(each)
+        else:
+            findings.append(each)
+    # A KuryrPort that one pod needs out of the way may be another one's to delete: it is named once.
+    unique = {step.key: step for step in steps}
+    return Difference(ordered(unique.values()), tuple(findings))

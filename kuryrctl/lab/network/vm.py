@@ -4,7 +4,7 @@ To Neutron, OVN and the pods it is a virtual machine of another tool. The pod ne
 `kuryrctl cluster init`, so the endpoint comes after it.
 """
 
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -45,19 +45,18 @@ def vm_up(context: Context, network_id: str) -> Vm:
     port = _port(cloud, network_id)
     subnets = {subnet["id"]: subnet for subnet in cloud.find("subnets", network_id=network_id)}
     mtu = cloud.find("networks", id=network_id)[0]["mtu"]
-    addresses = sorted(
-        (ip_interface(f"{fixed['ip_address']}/{ip_network(subnets[fixed['subnet_id']]['cidr']).prefixlen}"), fixed)
-        for fixed in port["fixed_ips"]
-    )
     _plug(context, port, mtu)
-    commands = []
-    for address, fixed in sorted(addresses, key=lambda pair: pair[0].version):
-        flags = " nodad" if address.version == 6 else ""
+    commands, addresses = [], []
+    for fixed in sorted(port["fixed_ips"], key=lambda fixed: ":" in fixed["ip_address"]):
+        subnet = subnets[fixed["subnet_id"]]
+        address = f"{fixed['ip_address']}/{ip_network(subnet['cidr']).prefixlen}"
+        everywhere, flags = ("::/0", " nodad") if subnet["ip_version"] == 6 else ("0.0.0.0/0", "")
         commands.append(f"addr replace {address} dev eth0{flags}")
-        if gateway := subnets[fixed["subnet_id"]]["gateway_ip"]:
-            commands.append(f"-{address.version} route replace default via {gateway} dev eth0")
+        if subnet["gateway_ip"]:
+            commands.append(f"route replace {everywhere} via {subnet['gateway_ip']} dev eth0")
+        addresses.append(fixed["ip_address"])
     links.ip(*commands, netns=NETNS)
-    return Vm(port["id"], tuple(str(address.ip) for address, _ in sorted(addresses, key=lambda pair: pair[0].version)))
+    return Vm(port["id"], tuple(addresses))
 
 
 def _port(cloud: Network, network_id: str) -> dict[str, Any]:

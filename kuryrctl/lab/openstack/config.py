@@ -202,7 +202,7 @@ def neutron_conf(layout: Layout, password: str) -> str:
                 **_ovn(layout),
                 "ovn_l3_scheduler": "leastloaded",
                 "ovn_metadata_enabled": False,
-                "enable_distributed_floating_ip": True,
+                "enable_distributed_floating_ip": False,  # only the gateway chassis has the external network
                 "neutron_sync_mode": "log",
                 "dns_servers": "127.0.0.1",
             },

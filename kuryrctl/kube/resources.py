@@ -1,0 +1,70 @@
+"""Where each kind stands in the API, how one node's share of it is selected, and how it is decoded.
+
+One record for each kind; `client` and `watch` know no kind by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from msgspec import Struct
+
+from kuryrctl.core.kinds import Kind
+from kuryrctl.kube import wire
+
+
+class Resource(Struct, frozen=True):
+    """A kind's place: ``<base>/<plural>`` for all namespaces. `node_selector` is formatted with a node's name.
+
+    `item` is the wire type of one object, `page` that of a list's page.
+    """
+
+    title: str
+    base: str
+    plural: str
+    item: type[wire.Wire]
+    page: Any
+    node_selector: tuple[str, str] = ("", "")
+
+    def list_path(self, *, node: str | None = None, **query: str | int) -> str:
+        """The path of a list or a watch over all namespaces, or of one node's share of it."""
+        if node is not None:
+            query |= self._selector(node)
+        return f"{self.base}/{self.plural}" + (f"?{urlencode(query)}" if query else "")
+
+    def path(self, name: str, namespace: str = "", subresource: str = "") -> str:
+        """The path of one object; an empty name: of the namespace's collection."""
+        parts = [self.base, *(("namespaces", quote(namespace)) if namespace else ()), self.plural]
+        return "/".join([*parts, *(quote(part) for part in (name, subresource) if part)])
+
+    def _selector(self, node: str) -> dict[str, str]:
+        where, template = self.node_selector
+        if not where:
+            raise ValueError(f"{self.plural} belong to no node")
+        return {where: template.format(node=node, label=wire.node_label(node))}
+
+
+_CORE = "/api/v1"
+_OURS = f"/apis/{wire.API_VERSION}"
+_OWN_NAME = ("fieldSelector", "metadata.name={node}")
+
+RESOURCES: dict[Kind, Resource] = {
+    Kind.POD: Resource(
+        "Pod", _CORE, "pods", wire.PodWire, wire.Page[wire.PodWire], ("fieldSelector", "spec.nodeName={node}")
+    ),
+    Kind.NODE: Resource("Node", _CORE, "nodes", wire.NodeWire, wire.Page[wire.NodeWire], _OWN_NAME),
+    Kind.NAMESPACE: Resource("Namespace", _CORE, "namespaces", wire.NamespaceWire, wire.Page[wire.NamespaceWire]),
+    Kind.KURYR_PORT: Resource(
+        "KuryrPort",
+        _OURS,
+        "kuryrports",
+        wire.KuryrPortWire,
+        wire.Page[wire.KuryrPortWire],
+        ("labelSelector", wire.NODE_LABEL + "={label}"),
+    ),
+    Kind.KURYR_NODE: Resource(
+        "KuryrNode", _OURS, "kuryrnodes", wire.KuryrNodeWire, wire.Page[wire.KuryrNodeWire], _OWN_NAME
+    ),
+}
+"""The kinds of the cluster, in the order in which they are observed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -12,34 +13,23 @@ import pytest
 
 from kuryrctl import __version__
 from kuryrctl.cli.commands import COMMANDS
+from tests.repository import ROOT, files
 
-ROOT = Path(__file__).resolve().parents[3]
 OF_ONE_MACHINE = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+)/|/tmp/bash_jobs")
 """Folders of whoever wrote the code."""
 
 
-def tracked_files() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
 def test_no_file_names_a_path_of_one_machine():
     found = []
-    for file in tracked_files():
-        if file == Path(__file__):
+    for name in files():
+        if ROOT / name == Path(__file__):
             continue
         try:
-            text = file.read_text()
+            text = (ROOT / name).read_text()
         except UnicodeDecodeError:
             continue
         found += [
-            f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+            f"{name}:{number}: {line.strip()}"
             for number, line in enumerate(text.splitlines(), 1)
             if OF_ONE_MACHINE.search(line)
         ]
@@ -52,20 +42,11 @@ def test_the_pattern_of_machine_paths(text, found):
 
 
 def test_every_module_says_what_it_is_responsible_for():
-    import ast
+    modules = [name for name in files("kuryrctl", "osc_plugin", "scripts", "tests") if name.endswith(".py")]
+    texts = {name: (ROOT / name).read_text() for name in modules}
 
-    modules = [file for file in tracked_files() if file.suffix == ".py" and "tests" not in file.relative_to(ROOT).parts]
-
-    assert modules
-    assert [
-        str(file.relative_to(ROOT)) for file in modules if file.stat().st_size and not ast.get_docstring(parse(file))
-    ] == []
-
-
-def parse(file: Path):
-    import ast
-
-    return ast.parse(file.read_text(), filename=str(file))
+    assert texts
+    assert [name for name, text in texts.items() if text and not ast.get_docstring(ast.parse(text))] == []
 
 
 def test_setup_cfg_names_the_commands_of_the_table():

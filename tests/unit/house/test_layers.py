@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
+import tomllib
 
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.repository import ROOT
 
 
 def test_imports_point_one_way(monkeypatch, capsys):
@@ -20,8 +20,6 @@ def test_imports_point_one_way(monkeypatch, capsys):
 
 def test_the_contracts_name_packages_that_exist():
     """A contract on a misspelt package would hold for ever."""
-    import tomllib
-
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     named = {module for contract in contracts for module in contract.get("source_modules", [])}
 
@@ -30,8 +28,6 @@ def test_the_contracts_name_packages_that_exist():
 
 
 def test_every_package_stands_in_a_layer():
-    import tomllib
-
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     named = {name.strip() for layer in layers for name in layer.split(":")}

@@ -91,6 +91,22 @@ def marked_processes(layout: Layout) -> list[ProcessId]:
     return found
 
 
+def session_of(process: ProcessId) -> int:
+    """The session a process belongs to, which is the pid of the daemon that began it; 0 when it is gone."""
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return 0
+
+
+def command_of(process: ProcessId) -> str:
+    """Short name of a process (proc(5), comm); empty when it is gone."""
+    try:
+        return Path(f"/proc/{process.pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def signal_all(processes: Iterable[ProcessId], grace_s: float, *, group: bool = False) -> None:
     """TERM to all of them at once, KILL to those that are still there after the grace, and wait until they are gone."""
     waiting = [process for process in processes if process.alive()]

@@ -14,15 +14,17 @@ APT_OPTIONS = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
 
 
 def missing(packages: Iterable[str]) -> list[str]:
-    """Those that dpkg does not call installed."""
-    return [package for package in packages if not _installed(package)]
-
-
-def _installed(package: str) -> bool:
-    try:
-        return run(["dpkg-query", "-W", "-f", "${Status}", package]) == "install ok installed"
-    except LabError:
-        return False
+    """Those that dpkg does not call installed (it ends with 1 when it has never heard of one of them)."""
+    wanted = list(packages)
+    if shutil.which("dpkg-query") is None:
+        return wanted
+    command = "dpkg-query -W -f '${Package} ${Status}\\n' \"$@\" 2>/dev/null || true"
+    installed = {
+        line.split()[0]
+        for line in run(["sh", "-c", command, "sh", *wanted]).splitlines()
+        if line.endswith(" installed")
+    }
+    return [package for package in wanted if package not in installed]
 
 
 def install(packages: Iterable[str], report: Callable[[str], None], log: Path) -> None:

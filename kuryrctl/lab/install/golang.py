@@ -62,16 +62,11 @@ KUBERNETES = Product(
     name="kubernetes",
     version=versions.KUBERNETES,
     modules=(("k8s.io/kubernetes", f"v{versions.KUBERNETES}"),),
-    packages=((".", "labkube"),),
+    # agnhost is the test server of Kubernetes' own end-to-end tests; in one module it shares the compiled packages.
+    packages=((".", "labkube"), ("k8s.io/kubernetes/test/images/agnhost", "agnhost")),
     ldflags=_kubernetes_ldflags(),
     source="labkube",
     links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"),
-)
-AGNHOST = Product(
-    name="agnhost",
-    version=versions.KUBERNETES,
-    modules=KUBERNETES.modules,
-    packages=(("k8s.io/kubernetes/test/images/agnhost", "agnhost"),),
 )
 CONTAINERD = Product(
     name="containerd",
@@ -110,7 +105,7 @@ PLUGINS = Product(
     ),
     folder="cni",
 )
-PRODUCTS = (KUBERNETES, AGNHOST, CONTAINERD, RUNC, CNITOOL, PLUGINS)
+PRODUCTS = (KUBERNETES, CONTAINERD, RUNC, CNITOOL, PLUGINS)
 
 
 def build(product: Product, layout: Layout, report: Callable[[str], None]) -> None:
@@ -180,7 +175,7 @@ def _go_mod(product: Product, go: Path, report: Callable[[str], None]) -> str:
             continue
         report(f"reading what {module} {version} requires")
         text = _module_file(module, version, go)
-        parts = re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0\b", text, re.MULTILINE)
+        parts = re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0(?!\S)", text, re.MULTILINE)
         replaces = [f"{part} => {part} v0.{version.split('.', 1)[1]}" for part in sorted(set(parts))]
         if product.source:
             requires += re.findall(r"^\s+(go\.etcd\.io/etcd/server/v3) (\S+)", text, re.MULTILINE)

@@ -37,6 +37,16 @@ class File(msgspec.Struct, frozen=True):
 
 def install(layout: Layout) -> None:
     """The two images every node imports: `pause` for sandboxes, and agnhost with a shell, curl and nc for tests."""
+    inputs = [_program("busybox"), *map(_program, SERVED_BY_OTHERS.values()), layout.bin / "agnhost"]
+    stamp = layout.images / "inputs.json"
+    present = {str(path): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in inputs}
+    if stamp.exists() and msgspec.json.decode(stamp.read_bytes()) == present:
+        return
+    _make(layout)
+    write_atomically(stamp, msgspec.json.encode(present), mode=0o644)
+
+
+def _make(layout: Layout) -> None:
     busybox = _program("busybox")
     applets = {f"bin/{name}": File(target="busybox") for name in run([busybox, "--list"]).split()}
     base: dict[str, File] = {folder: File() for folder in FOLDERS}

@@ -1,0 +1,320 @@
+"""This node's Open vSwitch database: plug, unplug and re-point ports of the integration bridge; know what is plugged.
+
+The rows are the agent's only memory: whom a port serves stands in the interface's external_ids (ovs-vswitchd.conf.db(5)
+keeps `iface-id`, `attached-mac`, `iface-status`; the ``kuryr-`` keys are ours), so an agent that starts again knows
+everything. Knows nothing of namespaces, Kubernetes or CNI.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from msgspec import Struct
+from ovs.db import idl
+from ovsdbapp import exceptions as ovsdb_errors
+from ovsdbapp.backend.ovs_idl import command, connection, event, idlutils, transaction
+from ovsdbapp.schema.open_vswitch import impl_idl
+
+from kuryrctl.core.errors import Conflict, NotFound, Owner, Retryable, Unavailable
+
+_TABLES: Final = ("Open_vSwitch", "Bridge", "Port", "Interface")
+_INSTALLED: Final = "ovn-installed"
+_PORT_ID, _MAC, _STATUS = "iface-id", "attached-mac", "iface-status"
+_OWN: Final = {
+    "pod_uid": "kuryr-pod-uid",
+    "pod": "kuryr-pod",
+    "sandbox": "kuryr-sandbox",
+    "ifname": "kuryr-ifname",
+    "netns": "kuryr-netns",
+    "network": "kuryr-network",
+    "since": "kuryr-since",
+    "node": "kuryr-node",
+}
+_ADDRESSES: Final = "kuryr-addresses"
+
+
+class Attachment(Struct, frozen=True):
+    """A port of the integration bridge that we plugged: for a pod, or (`node` set) for the node itself.
+
+    `name` is the network device on the bridge; `ifname` the interface in the namespace at path `netns`; `network` the
+    name of the CNI network that asked; `since` RFC 3339; `installed` whether ovn-controller said that the data plane
+    is ready; `error` what ovs-vswitchd said.
+    """
+
+    name: str
+    port_id: str
+    mac: str
+    addresses: tuple[str, ...] = ()
+    pod_uid: str = ""
+    pod: str = ""
+    sandbox: str = ""
+    ifname: str = ""
+    netns: str = ""
+    network: str = ""
+    since: str = ""
+    node: str = ""
+    installed: bool = False
+    error: str = ""
+
+
+class Ovsdb:
+    """One connection to the database at `address` (``unix:/PATH``), for the ports of one bridge. Safe for threads.
+
+    It reconnects by itself. Raises Unavailable when the database does not answer within `timeout_s`.
+    """
+
+    def __init__(self, address: str, bridge: str, *, timeout_s: float = 10.0) -> None:
+        self.bridge = bridge
+        self.address = address
+        try:
+            helper = idlutils.get_schema_helper(address, "Open_vSwitch")
+            for table in _TABLES:
+                helper.register_table(table)
+            self._idl = _Idl(address, helper)
+            self._connection = connection.Connection(self._idl, timeout=timeout_s)
+            # The library keeps the connection in a class attribute: without a class of its own a second database of the
+            # process would silently be the first one.
+            own_class = type("OwnOvsdbIdl", (impl_idl.OvsdbIdl,), {"_ovsdb_connection": None})
+            self._api = own_class(self._connection)
+        except Exception as error:
+            raise _unavailable(address, error) from error
+        self._installed = _Installed()
+        self._idl.handler.watch_event(self._installed)
+
+    def close(self) -> None:
+        """End the connection and its threads."""
+        self._connection.stop(timeout=5)
+        self._idl.handler.shutdown()
+
+    # --- reading ---
+    def attachments(self) -> list[Attachment]:
+        """Everything that we plugged into the bridge."""
+        with self._connection.lock:
+            return [_attachment(row) for row in self._interfaces() if _is_ours(row)]
+
+    def attachment(self, name: str) -> Attachment | None:
+        """What we plugged as `name`, or None."""
+        with self._connection.lock:
+            row = self._interface(name)
+            return _attachment(row) if row is not None and _is_ours(row) else None
+
+    def userspace_datapath(self) -> bool:
+        """Whether the bridge's datapath runs in ovs-vswitchd (``netdev``). NotFound without the bridge."""
+        with self._connection.lock:
+            for row in self._idl.tables["Bridge"].rows.values():
+                if row.name == self.bridge:
+                    return bool(row.datapath_type == "netdev")
+        raise NotFound(
+            f"Open vSwitch has no bridge {self.bridge}",
+            code="NODE-OVS-BRIDGE",
+            owner=Owner.NODE,
+            hint="ovn-controller makes it: is it running on this node?",
+        )
+
+    # --- changing ---
+    def plug(self, wanted: Attachment) -> None:
+        """Make `wanted` a port of the bridge. Conflict when its name is taken by a port that is not ours."""
+        existing = self._row_of(wanted.name)
+        if existing is not None and not _is_ours(existing):
+            raise Conflict(
+                f"{self.bridge} has a port {wanted.name} that kuryrctl did not plug",
+                code="NODE-OVS-NAME",
+                owner=Owner.NODE,
+                hint=f"see ovs-vsctl list Interface {wanted.name}",
+            )
+        columns: list[tuple[str, Any]] = [("external_ids", _external_ids(wanted))]
+        if wanted.node:
+            columns += [("type", "internal"), ("mac", [wanted.mac])]
+        self._commit(
+            self._api.add_port(self.bridge, wanted.name, may_exist=True),
+            self._api.db_set("Interface", wanted.name, *columns, if_exists=False),
+        )
+
+    def plug_and_wait(self, wanted: Attachment, timeout_s: float) -> None:
+        """Plug, and wait until the data plane is ready. Retryable (code NODE-NOT-INSTALLED) when it never is."""
+        with self._installed.waiting(wanted.name) as ready:
+            self.plug(wanted)
+            self._wait(wanted, ready, timeout_s)
+
+    def repoint(self, name: str, port_id: str, timeout_s: float) -> None:
+        """Have the interface serve another port, and wait until the data plane is ready for it."""
+        current = self.attachment(name)
+        if current is None:
+            raise NotFound(f"{name} is not plugged into {self.bridge}", code="NODE-NOT-PLUGGED", owner=Owner.NODE)
+        with self._installed.waiting(name) as ready:
+            self._commit(_Repoint(self._api, name, port_id))
+            self._wait(current, ready, timeout_s)
+
+    def unplug(self, known: Attachment) -> bool:
+        """Without the port, if it still serves the same sandbox and pod as `known`; whether it did."""
+        done: list[bool] = self._commit(_Unplug(self._api, self.bridge, known))
+        return done[0]
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Ask for an MTU of an internal port, which ovs-vswitchd else chooses itself."""
+        self._commit(self._api.db_set("Interface", name, ("mtu_request", mtu)))
+
+    # --- the connection ---
+    def _wait(self, wanted: Attachment, ready: threading.Event, timeout_s: float) -> None:
+        """By event; the row is asked at the end, for an interface that was ready before it was plugged again."""
+        if ready.wait(timeout_s):
+            return
+        found = self.attachment(wanted.name)
+        if found is not None and found.installed:
+            return
+        said = f"; ovs-vswitchd says: {found.error}" if found is not None and found.error else ""
+        raise Retryable(
+            f"the data plane of port {wanted.port_id} ({wanted.name}) was not ready within {timeout_s:g} s{said}",
+            code="NODE-NOT-INSTALLED",
+            owner=Owner.NODE,
+            hint="is ovn-controller running here, and is the port bound to this chassis? ovn-sbctl list Port_Binding",
+        )
+
+    def _commit(self, *commands: Any) -> list[Any]:
+        """The results of one transaction. It does not wait for ovs-vswitchd: that would serialise parallel plugs."""
+        todo = _Transaction(self._api, self._connection, check_error=True, log_errors=False)
+        for each in commands:
+            todo.add(each)
+        try:
+            results: list[Any] = todo.commit()
+        except (ovsdb_errors.TimeoutException, RuntimeError) as error:
+            raise _unavailable(self.address, error) from error
+        return results
+
+    def _row_of(self, name: str) -> Any:
+        with self._connection.lock:
+            return self._interface(name)
+
+    def _interface(self, name: str) -> Any:
+        return idlutils.row_by_value(self._idl, "Interface", "name", name, None)
+
+    def _interfaces(self) -> Iterator[Any]:
+        """The interfaces of our bridge. A row that is being deleted has no columns any more."""
+        for bridge in self._idl.tables["Bridge"].rows.values():
+            if bridge.name == self.bridge:
+                for port in bridge.ports:
+                    yield from port.interfaces
+
+
+class _Idl(connection.OvsdbIdl):  # type: ignore[misc]  # the library has no types
+    """The replica, passing each change on to a handler."""
+
+    def __init__(self, address: str, helper: Any) -> None:
+        super().__init__(address, helper)
+        self.handler = event.RowEventHandler()
+
+    def notify(self, kind: str, row: Any, updates: Any = None) -> None:
+        self.handler.notify(kind, row, updates)
+
+
+class _Transaction(transaction.Transaction):  # type: ignore[misc]  # the library has no types
+    """Without the wait for cur_cfg of the library's own; its add-port command wants `expected_ifaces`."""
+
+    def pre_commit(self, txn: Any) -> None:
+        txn.expected_ifaces = set()
+
+
+class _Installed(event.RowEvent):  # type: ignore[misc]  # the library has no types
+    """One standing event for all interfaces, and who waits for which."""
+
+    def __init__(self) -> None:
+        super().__init__((self.ROW_CREATE, self.ROW_UPDATE), "Interface", None)
+        self.event_name = "ovn-installed"
+        self._waiting: dict[str, threading.Event] = {}
+
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[threading.Event]:
+        """An event that is set when `name` becomes ready. To be entered before the change is committed."""
+        ready = self._waiting[name] = threading.Event()
+        try:
+            yield ready
+        finally:
+            self._waiting.pop(name, None)
+
+    def match_fn(self, kind: str, row: Any, old: Any) -> bool:
+        return row.name in self._waiting and row.external_ids.get(_INSTALLED) == "true"
+
+    def run(self, kind: str, row: Any, old: Any) -> None:
+        ready = self._waiting.get(row.name)
+        if ready is not None:
+            ready.set()
+
+
+class _Repoint(command.BaseCommand):  # type: ignore[misc]  # the library has no types
+    """Changes single keys: ovn-controller writes to the same column."""
+
+    def __init__(self, api: Any, name: str, port_id: str) -> None:
+        super().__init__(api)
+        self._name, self._port_id = name, port_id
+
+    def run_idl(self, txn: idl.Transaction) -> None:
+        row = idlutils.row_by_value(self.api.idl, "Interface", "name", self._name)
+        row.delkey("external_ids", _INSTALLED)
+        row.setkey("external_ids", _PORT_ID, self._port_id)
+
+
+class _Unplug(command.BaseCommand):  # type: ignore[misc]  # the library has no types
+    """Compares and deletes in one transaction: a late DEL must not take the port of the pod's next sandbox."""
+
+    def __init__(self, api: Any, bridge: str, known: Attachment) -> None:
+        super().__init__(api)
+        self._bridge, self._known = bridge, known
+
+    def run_idl(self, txn: idl.Transaction) -> None:
+        self.result = False
+        bridge = idlutils.row_by_value(self.api.idl, "Bridge", "name", self._bridge, None)
+        interface = idlutils.row_by_value(self.api.idl, "Interface", "name", self._known.name, None)
+        if bridge is None or interface is None or not _is_ours(interface):
+            return
+        found = _attachment(interface)
+        if (found.sandbox, found.pod_uid) != (self._known.sandbox, self._known.pod_uid):
+            return
+        interface.verify("external_ids")
+        for port in bridge.ports:
+            if interface in port.interfaces:
+                bridge.delvalue("ports", port)
+                port.delete()
+                interface.delete()
+                self.result = True
+                return
+
+
+def _is_ours(row: Any) -> bool:
+    return _OWN["pod_uid"] in row.external_ids or _OWN["node"] in row.external_ids
+
+
+def _attachment(row: Any) -> Attachment:
+    ids = row.external_ids
+    return Attachment(
+        name=row.name,
+        port_id=ids.get(_PORT_ID, ""),
+        mac=ids.get(_MAC, ""),
+        addresses=tuple(ids.get(_ADDRESSES, "").split()),
+        installed=ids.get(_INSTALLED) == "true",
+        error=row.error[0] if row.error else "",
+        **{field: ids.get(key, "") for field, key in _OWN.items()},
+    )
+
+
+def _external_ids(wanted: Attachment) -> dict[str, str]:
+    own = {key: getattr(wanted, field) for field, key in _OWN.items() if getattr(wanted, field)}
+    return {
+        _PORT_ID: wanted.port_id,
+        _MAC: wanted.mac,
+        _STATUS: "active",
+        _ADDRESSES: " ".join(wanted.addresses),
+        **own,
+    }
+
+
+def _unavailable(address: str, error: Exception) -> Unavailable:
+    said = str(error).splitlines()[0] if str(error) else repr(error)
+    return Unavailable(
+        f"Open vSwitch's database at {address} does not answer: {said}",
+        code="NODE-OVSDB",
+        owner=Owner.NODE,
+        hint="is ovsdb-server running, and is this the address of the node's own database?",
+    )

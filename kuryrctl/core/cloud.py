@@ -22,8 +22,23 @@ class FixedIP(Struct, frozen=True):
     ip_address: str
 
 
+class SubPort(Struct, frozen=True):
+    """A port that travels on a trunk's parent port, under a VLAN id."""
+
+    port_id: str
+    segmentation_id: int = 0
+    segmentation_type: str = "vlan"
+
+
+class TrunkDetails(Struct, frozen=True):
+    """The trunk that a port is the parent of (extension ``trunk-details``)."""
+
+    trunk_id: str
+    sub_ports: tuple[SubPort, ...] = ()
+
+
 class Port(Struct, frozen=True):
-    """A Neutron port."""
+    """A Neutron port. `trunk_details` is read for port lists only; the engine's observation leaves it None."""
 
     id: str
     network_id: str
@@ -45,6 +60,7 @@ class Port(Struct, frozen=True):
     revision_number: int = 0
     created_at: str = ""
     updated_at: str = ""
+    trunk_details: TrunkDetails | None = None
 
 
 class Network(Struct, frozen=True):

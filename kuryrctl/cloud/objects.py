@@ -1,0 +1,387 @@
+"""One call (or the few that belong together) for each step of a plan, except the making of ports.
+
+Networks, subnets, routers and groups take no tags at creation: they get a deterministic name and description, and their
+tags at once afterwards; one that was left untagged is recognised by both and adopted.
+Does not know: the order of plans, which steps travel together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from kuryrctl.cloud import wire
+from kuryrctl.cloud.client import Client
+from kuryrctl.cloud.faults import Refused
+from kuryrctl.cloud.ports import SPLIT, Log, bring, describe
+from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, ROUTERS, RULES, SUBNETS, Body, Resource
+from kuryrctl.core import names
+from kuryrctl.core.cloud import (
+    CloudObject,
+    Network,
+    Port,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+from kuryrctl.core.errors import Conflict, KuryrError, Owner
+from kuryrctl.core.kinds import Action, Kind
+from kuryrctl.core.plan import Step
+from kuryrctl.core.specs import (
+    Key,
+    NetworkSpec,
+    PortSpec,
+    RouterInterfaceSpec,
+    RouterSpec,
+    RuleSpec,
+    SecurityGroupSpec,
+    SubnetSpec,
+)
+
+R = TypeVar("R", Network, Subnet, Router, SecurityGroup)
+
+INTERFACE_OWNERS = (
+    "network:router_interface",
+    "network:router_interface_distributed",
+    "network:ha_router_replicated_interface",
+)
+_BY_KIND: dict[Kind, Resource[Any]] = {
+    Kind.NETWORK: NETWORKS,
+    Kind.SUBNET: SUBNETS,
+    Kind.ROUTER: ROUTERS,
+    Kind.SECURITY_GROUP: GROUPS,
+    Kind.SECURITY_GROUP_RULE: RULES,
+    Kind.PORT: PORTS,
+}
+
+
+class Executor:
+    """Executes single steps. Raises Refused and KuryrError; every mutation is told to `log`."""
+
+    def __init__(self, client: Client, ids: Mapping[Key, str], log: Log) -> None:
+        self._client = client
+        self._ids = ids
+        self._log = log
+
+    def execute(self, step: Step) -> CloudObject | None:
+        """Do what the step says; the object afterwards, None after a delete."""
+        match step.action:
+            case Action.CREATE:
+                return self._create(step)
+            case Action.UPDATE | Action.ADOPT:
+                return self._update(step)
+            case Action.DELETE:
+                self._delete(step)
+                return None
+
+    def create_rules(self, steps: Sequence[Step]) -> dict[Key, SecurityGroupRule | KuryrError]:
+        """Make the rules of one group in one call (a bulk may be of one group only). One that exists counts as made."""
+        results: dict[Key, SecurityGroupRule | KuryrError] = {}
+        bodies: dict[Key, Body] = {}
+        for step in steps:
+            try:
+                bodies[step.key] = wire.rule_body(_spec(step, RuleSpec), self._ids)
+            except Conflict as error:
+                results[step.key] = error
+        self._post_rules([step for step in steps if step.key in bodies], bodies, results)
+        return results
+
+    def _post_rules(
+        self,
+        steps: Sequence[Step],
+        bodies: Mapping[Key, Body],
+        results: dict[Key, SecurityGroupRule | KuryrError],
+        *,
+        looked_up: bool = False,
+    ) -> None:
+        if not steps:
+            return
+        call = f"POST {RULES.path}"
+        try:
+            response = self._client.call("POST", RULES.path, {RULES.plural: [bodies[step.key] for step in steps]})
+            made = wire.decode_list(RULES, response.body)[0]
+        except (Refused, KuryrError) as fault:
+            for step in steps:
+                self._log(step, "", call, fault)
+            self._rules_refused(steps, bodies, results, fault, looked_up=looked_up)
+            return
+        for step in steps:
+            rule = _matching(made, bodies[step.key])
+            if rule is not None:
+                self._log(step, rule.id, call, response)
+            results[step.key] = rule or _lost(step)
+
+    def _rules_refused(
+        self,
+        steps: Sequence[Step],
+        bodies: Mapping[Key, Body],
+        results: dict[Key, SecurityGroupRule | KuryrError],
+        fault: Refused | KuryrError,
+        *,
+        looked_up: bool,
+    ) -> None:
+        """Some exist (409), or nobody knows (no answer): look; then the rest again, in halves where one must be bad."""
+        status = fault.status if isinstance(fault, Refused) else 0
+        unknown = status == 0 or status >= 500
+        rest = list(steps)
+        if unknown or (status == 409 and not looked_up):
+            try:
+                query = [("security_group_id", bodies[steps[0].key]["security_group_id"])]
+                existing = self._client.list(RULES, query)
+            except (Refused, KuryrError):
+                existing = ()
+            found = {step.key: _matching(existing, bodies[step.key]) for step in steps}
+            results |= {key: rule for key, rule in found.items() if rule is not None}
+            rest = [step for step in steps if found[step.key] is None]
+            if not unknown and len(rest) < len(steps):
+                self._post_rules(rest, bodies, results, looked_up=True)
+                return
+        if len(rest) > 1 and status in SPLIT:
+            middle = len(rest) // 2
+            self._post_rules(rest[:middle], bodies, results, looked_up=True)
+            self._post_rules(rest[middle:], bodies, results, looked_up=True)
+            return
+        for step in rest:
+            results[step.key] = fault.error(f"{step.key} not created") if isinstance(fault, Refused) else fault
+
+    def _create(self, step: Step) -> CloudObject:
+        match step.spec:
+            case NetworkSpec() as spec:
+                tags = (*spec.tags, spec.guard) if spec.guard else spec.tags
+                return self._make(step, NETWORKS, wire.network_body(spec), tags)
+            case SubnetSpec() as spec:
+                return self._make(step, SUBNETS, wire.subnet_body(spec, self._ids), spec.tags)
+            case RouterSpec() as spec:
+                return self._make(step, ROUTERS, wire.router_body(spec), spec.tags)
+            case SecurityGroupSpec() as spec:
+                return self._make_group(step, spec)
+            case RouterInterfaceSpec() as spec:
+                return self._add_interface(step, spec)
+        raise TypeError(f"{step.key} cannot be created by itself")
+
+    def _make(self, step: Step, resource: Resource[R], body: Body, tags: Sequence[str]) -> R:
+        made = self._post(step, resource, body)
+        return self._tag(step, resource, made, tags)
+
+    def _post(self, step: Step, resource: Resource[R], body: Body) -> R:
+        """The object, also where its creation succeeded and the answer got lost."""
+        call = f"POST {resource.path}"
+        try:
+            response = self._client.call("POST", resource.path, body)
+        except (Refused, KuryrError) as fault:
+            self._log(step, "", call, fault)
+            if isinstance(fault, Refused) and not fault.effect_unknown:
+                raise
+            found = self._named(resource, body[resource.singular])
+            if found is None:
+                raise
+            return found
+        made = wire.decode_one(resource, response.body)
+        self._log(step, made.id, call, response)
+        return made
+
+    def _named(self, resource: Resource[R], body: Body) -> R | None:
+        """The one object of the project that has this body's name and description."""
+        query = [("project_id", self._client.project_id), ("name", str(body["name"]))]
+        found = [item for item in self._client.list(resource, query) if item.description == body["description"]]
+        return found[0] if len(found) == 1 else None
+
+    def _tag(self, step: Step, resource: Resource[R], made: R, tags: Sequence[str]) -> R:
+        call = f"PUT {resource.path}/{made.id}/tags"
+        try:
+            response = self._client.add_tags(resource, made.id, made.tags, tags)
+        except (Refused, KuryrError) as fault:
+            self._log(step, made.id, call, fault)
+            raise
+        if response is None:
+            return made
+        self._log(step, made.id, call, response)
+        return self._client.get(resource, made.id)
+
+    def _make_group(self, step: Step, spec: SecurityGroupSpec) -> SecurityGroup:
+        """A group without the rules that Neutron puts into a new one (they would let everything out)."""
+        made = self._post(step, GROUPS, wire.group_body(spec))
+        for rule in made.security_group_rules:
+            self._call(step, rule.id, "DELETE", f"{RULES.path}/{rule.id}", gone_is_fine=True)
+        made = msgspec.structs.replace(made, security_group_rules=())
+        return self._tag(step, GROUPS, made, spec.tags)
+
+    def _add_interface(self, step: Step, spec: RouterInterfaceSpec) -> Port:
+        router, subnet = wire.resolve(self._ids, spec.router), wire.resolve(self._ids, spec.subnet)
+        path = f"{ROUTERS.path}/{router}/add_router_interface"
+        try:
+            self._call(step, router, "PUT", path, {"subnet_id": subnet})
+        except (Refused, KuryrError):
+            existing = self._interface(router, subnet)
+            if existing is None:
+                raise
+            return existing
+        existing = self._interface(router, subnet)
+        if existing is None:
+            raise _vanished(f"interface of router {router} on subnet {subnet}")
+        return existing
+
+    def _interface(self, router: str, subnet: str) -> Port | None:
+        query = [("device_id", router), *(("device_owner", owner) for owner in INTERFACE_OWNERS)]
+        ports = self._client.list(PORTS, query)
+        return next((port for port in ports if any(ip.subnet_id == subnet for ip in port.fixed_ips)), None)
+
+    def _update(self, step: Step) -> CloudObject:
+        match step.spec:
+            case PortSpec() as spec:
+                return self._update_port(step, spec)
+            case NetworkSpec() as spec:
+                tags = (*spec.tags, spec.guard) if spec.guard else spec.tags
+                return self._bring(step, NETWORKS, tags, {"mtu": spec.mtu} if spec.mtu else {})
+            case SubnetSpec() as spec:
+                return self._bring(step, SUBNETS, spec.tags, _subnet_fields(spec))
+            case RouterSpec() as spec:
+                gateway = {"external_gateway_info": {"network_id": spec.external_network}}
+                return self._bring(step, ROUTERS, spec.tags, gateway if spec.external_network else {})
+            case SecurityGroupSpec() as spec:
+                return self._bring(step, GROUPS, spec.tags, {"name": spec.name, "description": spec.description})
+        raise TypeError(f"{step.key} cannot be updated: rules and interfaces are made anew")
+
+    def _update_port(self, step: Step, spec: PortSpec) -> Port:
+        port = self._client.get(PORTS, step.id)
+        tags_ours = names.cluster_of(port.tags) == names.cluster_of(spec.tags)
+        owner_ours = port.device_owner == names.DEVICE_OWNER and not names.cluster_of(port.tags)
+        if not (tags_ours or owner_ours):
+            raise _not_ours(f"{describe(port)} not updated")
+        if step.revision and step.revision != port.revision_number:
+            # Told apart from a 412 so that no call is spent; the update itself is conditional on what was read here.
+            raise _changed(f"port {port.id} of {step.subject or step.key} not updated")
+        brought = bring(self._client, self._log, step, port, self._ids)
+        if isinstance(brought, KuryrError):
+            raise brought
+        return brought
+
+    def _bring(self, step: Step, resource: Resource[R], tags: Sequence[str], fields: Body) -> R:
+        """Make fields and tags of an existing object what they should be; fields that are so already cost no call."""
+        existing = self._client.get(resource, step.id)
+        if step.action is Action.UPDATE and step.revision and step.revision != existing.revision_number:
+            raise _changed(f"{resource.kind} {existing.id} not updated")
+        current = msgspec.to_builtins(existing)
+        changes = {name: value for name, value in fields.items() if not _holds(current.get(name), value)}
+        if changes:
+            response = self._call(
+                step,
+                existing.id,
+                "PUT",
+                f"{resource.path}/{existing.id}",
+                {resource.singular: changes},
+                revision=existing.revision_number,
+            )
+            existing = wire.decode_one(resource, response)
+        return self._tag(step, resource, existing, tags)
+
+    def _delete(self, step: Step) -> None:
+        if step.kind is Kind.ROUTER_INTERFACE:
+            self._remove_interface(step)
+            return
+        resource = _BY_KIND[step.kind]
+        revision = step.revision
+        if step.kind is Kind.SECURITY_GROUP_RULE:
+            revision = 0
+        elif not revision:
+            try:
+                existing = self._client.get(resource, step.id)
+            except Refused as refused:
+                if refused.status == 404:
+                    return
+                raise
+            if not (names.cluster_of(existing.tags) or getattr(existing, "device_owner", "") == names.DEVICE_OWNER):
+                raise _not_ours(f"{step.kind} {step.id} not deleted")
+            revision = existing.revision_number
+        self._call(step, step.id, "DELETE", f"{resource.path}/{step.id}", revision=revision, gone_is_fine=True)
+
+    def _remove_interface(self, step: Step) -> None:
+        try:
+            port = self._client.get(PORTS, step.id)
+        except Refused as refused:
+            if refused.status == 404:
+                return
+            raise
+        if port.device_owner not in INTERFACE_OWNERS:
+            raise _not_ours(f"{describe(port)} not removed from a router: it is no router interface")
+        path = f"{ROUTERS.path}/{port.device_id}/remove_router_interface"
+        self._call(step, step.id, "PUT", path, {"port_id": port.id}, gone_is_fine=True)
+
+    def _call(
+        self,
+        step: Step,
+        id_: str,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        *,
+        revision: int = 0,
+        gone_is_fine: bool = False,
+    ) -> bytes:
+        """One mutation, told to the log. `gone_is_fine`: 404 counts as done."""
+        call = f"{method} {path}"
+        try:
+            response = self._client.call(method, path, body, revision=revision)
+        except Refused as refused:
+            self._log(step, id_, call, refused)
+            if gone_is_fine and refused.status == 404:
+                return b""
+            raise
+        except KuryrError as error:
+            self._log(step, id_, call, error)
+            raise
+        self._log(step, id_, call, response)
+        return response.body
+
+
+S = TypeVar("S")
+
+
+def _spec(step: Step, type_: type[S]) -> S:
+    if not isinstance(step.spec, type_):
+        raise TypeError(f"{step.key} has no {type_.__name__}")
+    return step.spec
+
+
+def _subnet_fields(spec: SubnetSpec) -> Body:
+    fields: Body = {"enable_dhcp": False}
+    if spec.gateway is not None:
+        fields["gateway_ip"] = spec.gateway
+    if spec.pool is not None:
+        fields["allocation_pools"] = [{"start": spec.pool[0], "end": spec.pool[1]}]
+    return fields
+
+
+def _holds(current: object, wanted: object) -> bool:
+    """Whether a field has the wanted value; of an object only the wanted members count (a gateway has more)."""
+    if isinstance(current, dict) and isinstance(wanted, dict):
+        return all(current.get(key) == value for key, value in wanted.items())
+    return current == wanted
+
+
+def _matching(rules: Sequence[SecurityGroupRule], body: Body) -> SecurityGroupRule | None:
+    return next((rule for rule in rules if wire.same_rule(rule, body)), None)
+
+
+def _lost(step: Step) -> KuryrError:
+    return _vanished(step.key)
+
+
+def _vanished(what: str) -> Conflict:
+    return Conflict(f"{what} was made, but cannot be found", code="NET-ANSWER", owner=Owner.NEUTRON)
+
+
+def _not_ours(what: str) -> Conflict:
+    return Conflict(
+        f"{what}: it carries no mark of this cluster",
+        code="NET-NOT-OURS",
+        owner=Owner.USER,
+        hint="it was changed by somebody; the next turn looks again",
+    )
+
+
+def _changed(what: str) -> Conflict:
+    return Conflict(f"{what}: it was changed after it was read", code="NET-CHANGED", owner=Owner.NEUTRON)

@@ -1,0 +1,64 @@
+"""Quotas of the project: limit and use of each resource (extension ``quota_details``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from kuryrctl.cloud import wire
+from kuryrctl.cloud.client import Client
+from kuryrctl.cloud.faults import QUOTA_HINT
+from kuryrctl.core.errors import Owner, Quota
+
+UNLIMITED: Final = -1
+
+
+class QuotaUse(Struct, frozen=True):
+    """One quota. `limit` -1: none. `reserved` are creations that have begun and not ended."""
+
+    resource: str
+    used: int
+    limit: int
+    reserved: int = 0
+
+    @property
+    def free(self) -> int:
+        """How many more can be made now; a large number where there is no limit."""
+        return 2**31 if self.limit == UNLIMITED else self.limit - self.used - self.reserved
+
+
+class _Detail(Struct, frozen=True):
+    used: int
+    limit: int
+    reserved: int = 0
+
+
+def quotas(client: Client) -> tuple[QuotaUse, ...]:
+    """Every quota of the project, by name."""
+    body = client.call("GET", f"/quotas/{client.project_id}/details").body
+    details = msgspec.convert(wire.decode_plain(body, "quota"), dict[str, _Detail])
+    return tuple(
+        QuotaUse(resource=name, used=detail.used, limit=detail.limit, reserved=detail.reserved)
+        for name, detail in sorted(details.items())
+    )
+
+
+def port_quota(client: Client) -> QuotaUse:
+    """The quota of ports."""
+    return next(
+        (quota for quota in quotas(client) if quota.resource == "port"),
+        QuotaUse(resource="port", used=0, limit=UNLIMITED),
+    )
+
+
+def quota_error(quota: QuotaUse, what: str, project_id: str, request_id: str = "") -> Quota:
+    """The fault of a used-up quota, with its limit and use."""
+    return Quota(
+        f'{what}: quota "{quota.resource}" of project {project_id} is used up ({quota.used} of {quota.limit})',
+        code="NET-QUOTA",
+        owner=Owner.NEUTRON,
+        hint=QUOTA_HINT,
+        request_id=request_id,
+    )

@@ -101,13 +101,14 @@ def start(context: Context, chassis: Chassis) -> None:
     layout, processes = context.layout, context.processes
     controller, switch, database = chassis.daemons
     env = environment(layout, chassis)
-    node = chassis.node.name if chassis.node else None
+    # Only its network namespace is a chassis' business: it starts before the node's other namespaces and outlives them.
+    place = ["nsenter", f"--net={places.NETNS_DIR / chassis.netns}", "--"] if chassis.netns else []
     layout.ovs_run(chassis.name).mkdir(parents=True, exist_ok=True)
     remote = f"unix:{layout.ovsdb_socket(chassis.name)}"
     if not processes.running(database):
         _create_database(layout, chassis)
         command = [program(layout, "ovsdb-server"), str(database_file(layout, chassis)), f"--remote=p{remote}"]
-        processes.start(database, [*command, *_options(layout, chassis, "ovsdb-server")], env=env, node=node)
+        processes.start(database, [*place, *command, *_options(layout, chassis, "ovsdb-server")], env=env)
     wait_until(
         layout.ovsdb_socket(chassis.name).exists,
         f"{database} opened its socket",
@@ -120,7 +121,7 @@ def start(context: Context, chassis: Chassis) -> None:
     if not processes.running(switch):
         control_socket(layout, chassis, "ovs-vswitchd").unlink(missing_ok=True)
         command = [program(layout, "ovs-vswitchd"), "--monitor", remote]
-        processes.start(switch, [*command, *_options(layout, chassis, "ovs-vswitchd")], env=env, node=node)
+        processes.start(switch, [*place, *command, *_options(layout, chassis, "ovs-vswitchd")], env=env)
     wait_until(
         lambda: _bridges_are_there(layout, chassis),
         f"{switch} made its bridges",
@@ -133,7 +134,7 @@ def start(context: Context, chassis: Chassis) -> None:
     _neighbours(layout, chassis)
     if not processes.running(controller):
         command = [program(layout, "ovn-controller"), remote]
-        processes.start(controller, [*command, *_options(layout, chassis, "ovn-controller")], env=env, node=node)
+        processes.start(controller, [*place, *command, *_options(layout, chassis, "ovn-controller")], env=env)
 
 
 def _options(layout: Layout, chassis: Chassis, daemon: str) -> list[str]:

@@ -281,9 +281,9 @@ def clouds_yaml(password: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def identity_content(password: str) -> dict[str, object]:
+def identity_json(password: str) -> str:
     """What Keystone holds: the input of inside/keystone_database.py."""
-    return {
+    content = {
         "region": REGION,
         "admin_password": password,
         "identity_url": KEYSTONE_URL,
@@ -295,3 +295,4 @@ def identity_content(password: str) -> dict[str, object]:
             {"type": "load-balancer", "name": "octavia", "url": OCTAVIA_URL},
         ],
     }
+    return msgspec.json.format(msgspec.json.encode(content), indent=1).decode() + "\n"

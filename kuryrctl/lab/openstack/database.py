@@ -5,7 +5,6 @@ an interruption left (also in OVN's databases, which must agree with Neutron's) 
 """
 
 import base64
-import json
 import os
 import secrets
 import shutil
@@ -105,7 +104,7 @@ def start_mariadb(context: Context) -> None:
         alive=lambda: context.processes.running("mariadb"),
     )
     if not is_complete(layout):
-        statements = [f"create database if not exists {name} character set utf8mb3;" for name in SERVICES]
+        statements = [f"create database if not exists {name};" for name in SERVICES]
         sql(layout, "\n".join(statements))
 
 
@@ -132,15 +131,11 @@ def sql(layout: Layout, statements: str) -> str:
     return run(command, stdin=statements)
 
 
-def fill(context: Context, service: str) -> None:
-    """Make the tables and first rows of one service in a new cloud; of a complete one: nothing."""
-    layout = context.layout
+def filling(layout: Layout, service: str) -> list[str]:
+    """What makes serve.py fill the service's database before it serves; of a complete cloud: nothing."""
     if is_complete(layout):
-        return
-    content = json.dumps(config.identity_content(secret(layout))) if service == "keystone" else None
-    python, program = layout.venv / "bin" / "python", INSIDE / f"{service}_database.py"
-    command = [python, "-W", "ignore", "-P", program, config.config_file(layout, service)]
-    run([str(word) for word in command], stdin=content, timeout_s=300)
+        return []
+    return ["--fill", str(INSIDE / f"{service}_database.py"), str(config.config_file(layout, service))]
 
 
 def mark_complete(layout: Layout) -> None:

@@ -48,20 +48,12 @@ def stages() -> list[Stage]:
     return [
         Stage("openstack-state", "looking for a kept cloud", prepare),
         Stage("mariadb", "starting MariaDB", database.start_mariadb, ("openstack-state",)),
-        *(
-            Stage(f"{name}-database", f"filling {name}'s database", _filler(name), ("mariadb",))
-            for name in database.SERVICES
-        ),
-        Stage("keystone", "starting Keystone", lambda context: _serve(context, "keystone"), ("keystone-database",)),
-        Stage("neutron", "starting Neutron", lambda context: _serve(context, "neutron"), ("neutron-database", "ovn")),
-        Stage("octavia-agent", "starting Octavia's driver agent", start_agent, ("octavia-database", "ovn")),
-        Stage("octavia", "starting Octavia", lambda context: _serve(context, "octavia"), ("octavia-agent",)),
+        Stage("keystone", "starting Keystone", lambda context: _serve(context, "keystone"), ("mariadb",)),
+        Stage("neutron", "starting Neutron", lambda context: _serve(context, "neutron"), ("mariadb", "ovn")),
+        Stage("octavia-agent", "starting Octavia's driver agent", start_agent, ("openstack-state", "ovn")),
+        Stage("octavia", "starting Octavia", lambda context: _serve(context, "octavia"), ("mariadb", "octavia-agent")),
         Stage("openstack", "opening the cloud", open_cloud, ("keystone", "neutron", "octavia")),
     ]
-
-
-def _filler(service: str) -> Callable[[Context], None]:
-    return lambda context: database.fill(context, service)
 
 
 def prepare(context: Context) -> None:
@@ -76,6 +68,7 @@ def prepare(context: Context) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     files = {
         config.config_file(layout, "keystone"): config.keystone_conf(layout),
+        config.config_file(layout, "keystone").with_name("content.json"): config.identity_json(password),
         config.config_file(layout, "neutron"): config.neutron_conf(layout, password),
         config.config_file(layout, "octavia"): config.octavia_conf(layout, password),
         config.policy_file(layout): config.policy_yaml(),
@@ -114,6 +107,7 @@ def _serve(context: Context, service: str) -> None:
         }
         application = f"{service}.wsgi.api:application"
         command = _program(layout, "serve.py", application, PORTS[service], SERVER_THREADS[service])
+        command += database.filling(layout, service)
         if service == "octavia":
             command += ["--config-file", str(configuration)]
         processes.start(service, command, env=environment)

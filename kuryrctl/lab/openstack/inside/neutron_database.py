@@ -6,14 +6,10 @@ From the models, then stamped as migrated: 2 s, where the migrations take a minu
 import sys
 
 import sqlalchemy
-from oslo_service import backend
+from neutron.db.migration import cli
+from neutron.db.migration.models import head
+from neutron.db.models.securitygroup_default_rules import SecurityGroupDefaultRule
 from sqlalchemy import orm
-
-backend.init_backend(backend.BackendType.THREADING)
-
-from neutron.db.migration import cli  # noqa: E402  (the backend must be chosen first)
-from neutron.db.migration.models import head  # noqa: E402
-from neutron.db.models.securitygroup_default_rules import SecurityGroupDefaultRule  # noqa: E402
 
 
 def default_rules() -> list[SecurityGroupDefaultRule]:

@@ -1,6 +1,9 @@
 """Serves one OpenStack WSGI application from one process on the loopback.
 
-    serve.py MODULE:ATTRIBUTE PORT THREADS [OPTION …]     (the options go to the service itself)
+    serve.py MODULE:ATTRIBUTE PORT THREADS [--fill PROGRAM CONFIG_FILE] [OPTION …]
+
+The remaining options go to the service itself. With `--fill` an empty database is filled first, by a fork of this
+process: the service's modules take seconds to import, and are imported once for both.
 
 Every service reads `sys.argv` when its application is imported and exits on an argument it does not know, so this
 program's own arguments are taken away first. Neutron answers SIGTERM by leaving its hash ring and living on: the signal
@@ -10,10 +13,17 @@ is taken back after the import, so that nobody serves a deleted database.
 import atexit
 import importlib
 import os
+import runpy
 import signal
 import sys
 from types import FrameType
 
+# What both filling and serving need. None of these parses a configuration when it is imported.
+SHARED = {
+    "keystone": ("keystone.server.wsgi", "keystone.cmd.bootstrap", "keystone.common.sql.upgrades"),
+    "neutron": ("neutron.server.api", "neutron.db.migration.models.head"),
+    "octavia": ("octavia.api.app", "octavia.db.models"),
+}
 CHANNEL_TIMEOUT_S = 300  # a bulk create of 50 ports takes 16 s of silence
 
 
@@ -49,6 +59,20 @@ def use_octavia_sockets(folder: str) -> None:
     driver_lib.DriverLibrary.__init__.__defaults__ = tuple(f"{folder}/{name}" for name in names)
 
 
+def fill(service: str, program: str, config_file: str) -> None:
+    """Run the program that fills the service's database, its modules already imported; ends when that fails."""
+    for module in SHARED[service]:
+        importlib.import_module(module)
+    child = os.fork()
+    if child == 0:
+        sys.argv = [program, config_file]
+        runpy.run_path(program, run_name="__main__")
+        sys.exit()
+    _, status = os.waitpid(child, 0)
+    if status != 0:
+        sys.exit(f"{program} ended with {os.waitstatus_to_exitcode(status)}")
+
+
 def leave(signum: int, frame: FrameType | None) -> None:
     """Run the exit hooks (Neutron's leave the hash ring) and go, whatever threads still run."""
     atexit._run_exitfuncs()
@@ -58,11 +82,15 @@ def leave(signum: int, frame: FrameType | None) -> None:
 def main() -> None:
     target, port, threads, *options = sys.argv[1:]
     module, attribute = target.split(":")
-    sys.argv = [module.split(".")[0] + "-api", *options]
+    service = module.split(".")[0]
     use_threads()
-    if module.startswith("neutron."):
+    if options[:1] == ["--fill"]:
+        fill(service, *options[1:3])
+        del options[:3]
+    sys.argv = [f"{service}-api", *options]
+    if service == "neutron":
         commit_all_conntrack()
-    if module.startswith("octavia."):
+    if service == "octavia":
         use_octavia_sockets(os.environ["OCTAVIA_SOCKETS"])
     application = getattr(importlib.import_module(module), attribute)
 

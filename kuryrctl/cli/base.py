@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 from cliff import command, lister, show
 from cliff._argparse import SmartHelpFormatter
@@ -16,10 +16,7 @@ from cliff._argparse import SmartHelpFormatter
 from kuryrctl.cli.errors import report
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.cli.settings import FILE_VARIABLE, Settings, load
-
-if TYPE_CHECKING:
-    from kuryrctl.cloud import CloudClient
-    from kuryrctl.kube import KubeClient
+from kuryrctl.core.errors import Invalid, Owner
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, SmartHelpFormatter):
@@ -60,19 +57,29 @@ class _Common(command.Command):
 
     def settings(self, parsed_args: argparse.Namespace) -> Settings:
         """The valid configuration and how to connect. Raises KuryrError where a value can't work."""
+        given = vars(parsed_args)
         config, origins = load(parsed_args.config, os.environ, {"cluster_id": parsed_args.cluster_id})
+        return Settings(
+            config,
+            origins,
+            cloud_name=self.app.options.cloud or None,
+            region=self._region if hasattr(self.app, "cloud_config") else None,
+            kubeconfig=given.get("kubeconfig"),
+            context=given.get("context"),
+        )
 
-        def kube() -> KubeClient:
-            from kuryrctl.kube import connect
-
-            return connect(parsed_args.kubeconfig, parsed_args.context)
-
-        return Settings(config, origins, self._cloud, kube)
-
-    def _cloud(self) -> CloudClient:
-        from kuryrctl.cloud import connect
-
-        return connect(self.app.options.cloud or None)
+    def _region(self) -> Any:
+        """The cloud that OpenStackClient's own options, variables and clouds.yaml name (only its shell has them)."""
+        osc: Any = self.app
+        try:
+            return osc.cloud_config.get_one(cloud=osc.options.cloud, argparse=osc.options, validate=True)
+        except Exception as error:  # the many of openstacksdk and keystoneauth, which commands must not import
+            raise Invalid(
+                f"the cloud cannot be used: {error}",
+                code="CLOUD-CONFIG",
+                owner=Owner.USER,
+                hint="name a cloud of clouds.yaml with --os-cloud, or set the OS_* variables",
+            ) from error
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command; its exit code. Errors become sentences on stderr, in both shells alike."""

@@ -16,8 +16,8 @@ from kuryrctl.core.config import BadOption, Config, nearest, options, parse_conf
 from kuryrctl.core.errors import Owner, Unavailable
 
 if TYPE_CHECKING:
-    from kuryrctl.cloud import CloudClient
-    from kuryrctl.kube import KubeClient
+    from kuryrctl.cloud import Audit, Neutron
+    from kuryrctl.kube import Kube, Mutation
 
 DEFAULT_FILE: Final = Path("/etc/kuryrctl/kuryrctl.yaml")
 FILE_VARIABLE: Final = "KURYRCTL_CONFIG"
@@ -28,12 +28,30 @@ OTHER_PREFIXES: Final = ("KURYRCTL_LAB_",)
 
 @dataclass(frozen=True)
 class Settings:
-    """A command's surroundings. `cloud` and `kube` connect when they are called, and import their libraries then."""
+    """A command's surroundings. `cloud` and `kube` connect when they are called, and import their libraries then.
+
+    `region` gives the CloudRegion that OpenStackClient was told to use; None: we run in our own shell, and `cloud_name`
+    counts. (It is untyped because only `kuryrctl.cloud` may know openstacksdk's types.)
+    """
 
     config: Config
     origins: Mapping[str, str]
-    cloud: Callable[[], CloudClient]
-    kube: Callable[[], KubeClient]
+    cloud_name: str | None = None
+    region: Callable[[], Any] | None = None
+    kubeconfig: str | None = None
+    context: str | None = None
+
+    def cloud(self, audit: Audit | None = None) -> Neutron:
+        """A session with the cloud; `audit` is told of every mutation. Raises Invalid, Unavailable."""
+        from kuryrctl.cloud import connect
+
+        return connect(self.cloud_name, region=self.region() if self.region else None, audit=audit)
+
+    def kube(self, on_mutation: Callable[[Mutation], None] | None = None) -> Kube:
+        """The cluster; connects with its first call. Raises Invalid where the kubeconfig cannot be used."""
+        from kuryrctl.kube import connect
+
+        return connect(self.kubeconfig, self.context, on_mutation=on_mutation)
 
 
 @dataclass

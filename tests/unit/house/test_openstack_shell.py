@@ -26,21 +26,44 @@ PORTS = [
 ]
 
 
-class Neutron(BaseHTTPRequestHandler):
-    """Answers GET /v2.0/ports as Neutron does: repeated filters of one field mean any of them."""
+class Cloud(BaseHTTPRequestHandler):
+    """A Keystone that lets everybody in, and a Neutron with ports: repeated filters of one field mean any of them."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        endpoint = {"interface": "public", "region_id": "r", "region": "r", "id": "e", "url": self.url}
+        token = {
+            "methods": ["password"],
+            "expires_at": "2999-01-01T00:00:00Z",
+            "issued_at": "2000-01-01T00:00:00Z",
+            "user": {"id": "u", "name": "demo", "domain": {"id": "default", "name": "Default"}},
+            "project": {"id": "project-of-demo", "name": "demo", "domain": {"id": "default", "name": "Default"}},
+            "roles": [{"id": "m", "name": "member"}],
+            "catalog": [{"type": "network", "name": "neutron", "id": "s", "endpoints": [endpoint]}],
+        }
+        self.answer({"token": token}, status=201)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.headers['Host']}"
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
+        if url.path.rstrip("/") == "/v3":
+            links = [{"rel": "self", "href": f"{self.url}/v3/"}]
+            self.answer({"version": {"id": "v3.14", "status": "stable", "links": links}})
+            return
         if not url.path.endswith("/ports"):
-            links = [{"rel": "self", "href": f"http://{self.headers['Host']}/v2.0/"}]
+            links = [{"rel": "self", "href": f"{self.url}/v2.0/"}]
             self.answer({"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]})
             return
         owners = parse_qs(url.query).get("device_owner")
         self.answer({"ports": [port for port in PORTS if owners is None or port["device_owner"] in owners]})
 
-    def answer(self, body: object) -> None:
+    def answer(self, body: object, status: int = 200) -> None:
         data = json.dumps(body).encode()
-        self.send_response(200)
+        self.send_response(status)
+        self.send_header("X-Subject-Token", "token")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -51,8 +74,8 @@ class Neutron(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def neutron() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Neutron)
+def cloud() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cloud)
     thread = Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -113,13 +136,52 @@ def test_errors_and_exit_codes_are_the_same_in_openstack():
         (None, ["shop/web-0", "vf", "vm", "router"]),
     ],
 )
-def test_port_list_knows_kuryr_as_device_owner(neutron, owner, names):
+def test_port_list_knows_kuryr_as_device_owner(cloud, owner, names):
     filters = [] if owner is None else ["--device-owner", owner]
     ran = openstack(
-        "--os-auth-type", "none", "--os-endpoint", neutron, "port", "list", *filters, "-f", "json"
+        "--os-auth-type", "none", "--os-endpoint", cloud, "port", "list", *filters, "-f", "json"
     )  # fmt: skip
 
     assert (ran.returncode, ran.stderr) == (0, "")
     rows = json.loads(ran.stdout)
     assert [row["Name"] for row in rows] == names
     assert set(rows[0]) == {"ID", "Name", "MAC Address", "Fixed IP Addresses", "Status"}
+
+
+ASKS_THE_CLOUD = """
+import sys
+from openstackclient.shell import OpenStackShell
+from kuryrctl.cli.base import Command
+
+class Ask(Command):
+    "Say which project the cloud lets us into"
+    def take_action(self, parsed_args):
+        print(self.settings(parsed_args).cloud().project_id)
+
+shell = OpenStackShell()
+shell.command_manager.add_command("kuryr ask", Ask)
+sys.exit(shell.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "out", "err"),
+    [
+        (["--os-username=demo", "--os-password=x", "--os-project-name=demo"], 0, "project-of-demo\n", ""),
+        ([], 2, "", "kuryrctl: the cloud cannot be used: "),
+    ],
+)
+def test_a_command_of_ours_uses_the_cloud_that_openstack_was_told_to_use(cloud, options, code, out, err):
+    where = [f"--os-auth-url={cloud}/v3", "--os-user-domain-id=default", "--os-project-domain-id=default"]
+    ran = subprocess.run(
+        [sys.executable, "-c", ASKS_THE_CLOUD, *(where if code == 0 else []), *options, "kuryr", "ask"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "HOME": "/"},
+        timeout=60,
+    )
+
+    assert (ran.returncode, ran.stdout) == (code, out), ran.stderr
+    assert ran.stderr.startswith(err)
+    assert "Traceback" not in ran.stderr

@@ -19,6 +19,34 @@ class Entry(NamedTuple):
 COMMANDS: Final[dict[str, Entry]] = {
     "config show": Entry("kuryrctl.cli.config:ShowConfig", "Show every option, its value and where it came from"),
     "config validate": Entry("kuryrctl.cli.config:ValidateConfig", "Check a configuration file without using it"),
+    "lab up": Entry(
+        "kuryrctl.cli.lab:LabUp", "Install what is missing and start the lab: OpenStack, Kubernetes, two nodes"
+    ),
+    "lab status": Entry("kuryrctl.cli.lab:LabStatus", "List the lab's components and nodes"),
+    "lab env": Entry(
+        "kuryrctl.cli.lab:LabEnv",
+        "Print variables for a shell, with which openstack, kubectl and kuryrctl reach the lab",
+    ),
+    "lab engine start": Entry("kuryrctl.cli.lab:LabEngineStart", "Start the lab's engine, unless it runs"),
+    "lab engine stop": Entry(
+        "kuryrctl.cli.lab:LabEngineStop", "Stop the lab's engine: the cluster and the cloud stay as they are"
+    ),
+    "lab engine status": Entry(
+        "kuryrctl.cli.lab:LabEngineStatus", "Say whether the lab's engine runs; exits with 20 when it does not"
+    ),
+    "lab engine logs": Entry("kuryrctl.cli.lab:LabEngineLogs", "Print the end of the engine's log"),
+    "lab logs": Entry("kuryrctl.cli.lab:LabLogs", "Print the end of a component's log"),
+    "lab shell": Entry(
+        "kuryrctl.cli.lab:LabShell", "Open a shell with the lab's environment, on this machine or inside a node"
+    ),
+    "lab down": Entry(
+        "kuryrctl.cli.lab:LabDown",
+        "End the lab and leave nothing of it running or configured; databases and installed software stay",
+    ),
+    "lab reset": Entry(
+        "kuryrctl.cli.lab:LabReset",
+        "End the lab and forget its databases, configuration and logs; what is installed stays",
+    ),
 }
 
 

@@ -18,12 +18,7 @@ class LabError(KuryrError):
         self.detail = detail
 
     def __str__(self) -> str:
-        parts = [self.message]
-        if self.detail:
-            parts += ["    " + line for line in self.detail.splitlines()]
-        if self.hint:
-            parts.append(f"next: {self.hint}")
-        return "\n".join(parts)
+        return "\n".join([self.message, *("    " + line for line in self.detail.splitlines())])
 
 
 class InterruptedLabError(LabError):

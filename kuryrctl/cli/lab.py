@@ -1,0 +1,305 @@
+"""`lab …`: a real cloud and a real cluster on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kuryrctl.cli.base import Command, Lister
+from kuryrctl.cli.exit_codes import ExitCode
+from kuryrctl.lab.errors import LabError
+from kuryrctl.lab.layout import NODES, Layout
+
+if TYPE_CHECKING:
+    from kuryrctl.lab.progress import Progress
+
+
+class _LabOptions:
+    """The two folders, and nothing of a cluster's configuration: the lab brings its own."""
+
+    takes_config = False
+    takes_cluster = False
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Where the lab lives."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]  # a mixin of commands
+        group = parser.add_argument_group("lab")
+        group.add_argument("--state", metavar="FOLDER", help="databases, logs, sockets (default: $KURYRCTL_LAB_STATE)")
+        group.add_argument("--cache", metavar="FOLDER", help="what was installed (default: $KURYRCTL_LAB_CACHE)")
+        return parser
+
+    @staticmethod
+    def layout(parsed_args: argparse.Namespace) -> Layout:
+        """The lab these options name."""
+        return Layout.of(os.environ, parsed_args.state, parsed_args.cache)
+
+
+class LabUp(_LabOptions, Command):
+    """Install what is missing and start the lab: OpenStack, Kubernetes, two nodes
+
+    Does nothing where everything runs, and repairs what an interrupted run or a reboot left. The first run installs.
+    """
+
+    examples = """\
+  kuryrctl lab up
+  kuryrctl lab up --timings
+  kuryrctl lab up --binaries ./bin"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Ready-made programs, and timings."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--binaries", metavar="FOLDER", type=Path, help="Kubernetes, containerd, runc, agnhost: do not build them"
+        )
+        parser.add_argument("--timings", action="store_true", help="print what took how long, and the memory in use")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Start everything; with --timings a table on stdout."""
+        from kuryrctl.lab import lab
+        from kuryrctl.lab.progress import view
+
+        layout = self.layout(parsed_args)
+        with _ending_on_sigterm(), view(sys.stderr) as progress:
+            lab.up(layout, progress, binaries=parsed_args.binaries and parsed_args.binaries.absolute())
+        if parsed_args.timings:
+            for line in _timings(layout, progress):
+                print(line)
+        print(f"the lab is up: {time.monotonic() - progress.began:.1f} s", file=sys.stderr)
+
+
+class LabDown(_LabOptions, Command):
+    """End the lab and leave nothing of it running or configured; databases and installed software stay"""
+
+    examples = """\
+  kuryrctl lab down"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """End everything."""
+        from kuryrctl.lab import lab
+        from kuryrctl.lab.progress import view
+
+        with _ending_on_sigterm(), view(sys.stderr) as progress:
+            lab.down(self.layout(parsed_args), progress)
+        print(f"the lab is down: {time.monotonic() - progress.began:.1f} s", file=sys.stderr)
+
+
+class LabReset(_LabOptions, Command):
+    """End the lab and forget its databases, configuration and logs; what is installed stays"""
+
+    examples = """\
+  kuryrctl lab reset && kuryrctl lab up"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """End everything, then remove the state folder."""
+        from kuryrctl.lab import lab
+        from kuryrctl.lab.progress import view
+
+        with _ending_on_sigterm(), view(sys.stderr) as progress:
+            lab.reset(self.layout(parsed_args), progress)
+        print(f"the lab is down and forgotten: {time.monotonic() - progress.began:.1f} s", file=sys.stderr)
+
+
+class LabStatus(_LabOptions, Lister):
+    """List the lab's components and nodes
+
+    Exits with 0 when everything is ready, with 20 when something is not, also when the lab is down.
+    """
+
+    examples = """\
+  kuryrctl lab status
+  kuryrctl lab status -f json"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """One row for each daemon and each node."""
+        from kuryrctl.lab import lab
+
+        status = lab.status(self.layout(parsed_args))
+        rows: list[tuple[str, str, int | None, bool, str]] = [
+            ("process", each.name, each.pid, each.ready, _why(each.pid, each.ready)) for each in status.components
+        ]
+        rows += [("node", each.name, None, each.ready, each.message) for each in status.nodes]
+        if not all(row[3] for row in rows) or len(status.nodes) < len(NODES):
+            self.exit_code = ExitCode.FAILURES
+        return ("Kind", "Name", "Pid", "Ready", "Note"), rows
+
+
+class LabEnv(_LabOptions, Command):
+    """Print variables for a shell, with which openstack, kubectl and kuryrctl reach the lab"""
+
+    examples = """\
+  eval "$(kuryrctl lab env)\""""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """One export for each variable."""
+        from kuryrctl.lab import lab
+
+        for name, value in lab.environment(self.layout(parsed_args), os.environ.get("PATH", "")).items():
+            print(f"export {name}={shlex.quote(value)}")
+
+
+class LabLogs(_LabOptions, Command):
+    """Print the end of a component's log
+
+    Components are those of `lab status`, and install-apt, install-openstack, build-kubernetes and their like.
+    """
+
+    examples = """\
+  kuryrctl lab logs neutron
+  kuryrctl lab logs engine -f"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which log, how much of it, and whether to stay."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("component", metavar="COMPONENT")
+        _log_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Print it."""
+        _show_log(self.layout(parsed_args), parsed_args.component, parsed_args)
+
+
+class LabShell(_LabOptions, Command):
+    """Open a shell with the lab's environment, on this machine or inside a node"""
+
+    examples = """\
+  kuryrctl lab shell
+  kuryrctl lab shell node1
+  kuryrctl lab shell node1 -- ip address"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The node, and a command instead of a shell."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("node", metavar="NODE", nargs="?", choices=[node.name for node in NODES])
+        parser.add_argument("argv", metavar="COMMAND", nargs="*", help="run this instead of a shell")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> NoReturn:
+        """Become the shell."""
+        from kuryrctl.lab import lab
+        from kuryrctl.lab.process import inside
+
+        command = parsed_args.argv or [os.environ.get("SHELL") or "/bin/sh"]
+        argv = [*(inside(parsed_args.node) if parsed_args.node else []), *command]
+        layout = self.layout(parsed_args)
+        environment = {**os.environ, **lab.environment(layout, os.environ.get("PATH", ""))}
+        if parsed_args.node:
+            # ovs-vsctl and its like then speak to that node's switch.
+            folder = str(layout.ovs_run(parsed_args.node))
+            environment |= {"OVS_RUNDIR": folder, "OVN_RUNDIR": folder}
+        os.execvpe(argv[0], argv, environment)
+
+
+class LabEngineStart(_LabOptions, Command):
+    """Start the lab's engine, unless it runs"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Start it in watch mode."""
+        from kuryrctl.lab import kuryr, lab
+
+        layout = self.layout(parsed_args)
+        lab.refuse_unfit_machines(layout)
+        kuryr.start_engine(lab.context_of(layout))
+
+
+class LabEngineStop(_LabOptions, Command):
+    """Stop the lab's engine: the cluster and the cloud stay as they are"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """End it, with time to finish what it is doing."""
+        from kuryrctl.lab import kuryr, lab
+
+        layout = self.layout(parsed_args)
+        lab.refuse_unfit_machines(layout)
+        kuryr.stop_engine(lab.context_of(layout))
+
+
+class LabEngineStatus(_LabOptions, Command):
+    """Say whether the lab's engine runs; exits with 20 when it does not"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """One line."""
+        from kuryrctl.lab import kuryr, lab
+
+        pid = lab.context_of(self.layout(parsed_args)).processes.pid(kuryr.ENGINE)
+        print(f"the engine runs as process {pid}" if pid else "the engine does not run")
+        if not pid:
+            self.exit_code = ExitCode.FAILURES
+
+
+class LabEngineLogs(_LabOptions, Command):
+    """Print the end of the engine's log"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """How much of it, and whether to stay."""
+        parser = super().get_parser(prog_name)
+        _log_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Print it."""
+        from kuryrctl.lab import kuryr
+
+        _show_log(self.layout(parsed_args), kuryr.ENGINE, parsed_args)
+
+
+def _why(pid: int | None, ready: bool) -> str:
+    if ready:
+        return ""
+    return "runs, but does not answer" if pid else "does not run"
+
+
+def _log_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on printing what is added")
+    parser.add_argument("-n", "--lines", metavar="N", type=int, default=40, help="how many lines (default: 40)")
+
+
+def _show_log(layout: Layout, component: str, parsed_args: argparse.Namespace) -> None:
+    path = layout.log_file(component)
+    if not path.exists():
+        known = sorted(file.stem for file in layout.log.glob("*.log"))
+        raise LabError(f"there is no log of {component} in {layout.log}", hint=f"one of: {', '.join(known) or 'none'}")
+    if parsed_args.follow:
+        os.execvp("tail", ["tail", "-n", str(parsed_args.lines), "-F", str(path)])
+    with path.open(errors="replace") as log:
+        for line in log.readlines()[-parsed_args.lines :]:
+            print(line, end="")
+
+
+def _timings(layout: Layout, progress: Progress) -> list[str]:
+    """A table of the stages in the order in which they ended, then the sums."""
+    from kuryrctl.lab import lab, machine
+
+    rows = sorted(progress.ended_at, key=progress.ended_at.__getitem__)
+    lines = [f"{'stage':<24} {'took':>8} {'ended at':>9}"]
+    lines += [f"{name:<24} {progress.seconds[name]:>6.2f} s {progress.ended_at[name]:>7.2f} s" for name in rows]
+    installed = max((progress.ended_at[name] for name in rows if name.startswith("install-")), default=0.0)
+    total = max(progress.ended_at.values(), default=0.0)
+    lines.append(f"everything installed at {installed:.1f} s, everything started at {total:.1f} s")
+    ready = [node.name for node in lab.status(layout).nodes if node.ready]
+    lines.append(f"nodes Ready: {', '.join(ready) or 'none'}")
+    lines.append(f"memory of the lab's processes (PSS): {machine.memory_bytes(layout) / 2**30:.2f} GiB")
+    return lines
+
+
+class _ending_on_sigterm:  # noqa: N801  used as a function
+    """While this lasts, SIGTERM ends the command as Ctrl-C does."""
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGTERM, self._raise)
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    @staticmethod
+    def _raise(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt

@@ -39,7 +39,7 @@ def install(layout: Layout) -> None:
     """The two images every node imports: `pause` for sandboxes, and agnhost with a shell, curl and nc for tests."""
     inputs = [_program("busybox"), *map(_program, SERVED_BY_OTHERS.values()), layout.bin / "agnhost"]
     stamp = layout.images / "inputs.json"
-    present = {str(path): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in inputs}
+    present = {str(path): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in [*inputs, Path(__file__)]}
     if stamp.exists() and msgspec.json.decode(stamp.read_bytes()) == present:
         return
     _make(layout)
@@ -53,14 +53,14 @@ def _make(layout: Layout) -> None:
     base |= {"bin/busybox": File(busybox.read_bytes()), "etc/passwd": File(PASSWD), "etc/group": File(GROUP)}
     del applets["bin/busybox"]
     pause = {**applets, **base}
-    _write(layout.images / "pause.tar", versions.PAUSE_IMAGE, pause, ("/bin/sleep", "2147483647"))
+    _write(layout.images / "pause.tar", versions.PAUSE_IMAGE, pause, ("/bin/sleep",), ("2147483647",))
 
     others = {f"bin/{name}": _program(program) for name, program in SERVED_BY_OTHERS.items()}
     test = {**pause, "agnhost": File((layout.bin / "agnhost").read_bytes())}
     for name, program in others.items():
         test[name] = File(program.read_bytes())
         test |= {library.lstrip("/"): File(Path(library).read_bytes()) for library in _libraries(program)}
-    _write(layout.images / "agnhost.tar", versions.TEST_IMAGE, test, ("/agnhost", "pause"))
+    _write(layout.images / "agnhost.tar", versions.TEST_IMAGE, test, ("/agnhost",), ("pause",))
 
 
 def _program(name: str) -> Path:
@@ -74,20 +74,30 @@ def _libraries(program: Path) -> list[str]:
     return re.findall(r"(/\S+) \(0x", run(["ldd", program]))
 
 
-def _write(archive: Path, name: str, files: Mapping[str, File], entrypoint: tuple[str, ...]) -> None:
-    content = oci_archive(name, files, entrypoint)
+def _write(
+    archive: Path, name: str, files: Mapping[str, File], entrypoint: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    content = oci_archive(name, files, entrypoint, command)
     if not archive.exists() or archive.read_bytes() != content:
         write_atomically(archive, content, mode=0o644)
 
 
-def oci_archive(name: str, files: Mapping[str, File], entrypoint: tuple[str, ...]) -> bytes:
-    """An OCI archive with one image of one layer, called `name` when containerd imports it."""
+def oci_archive(name: str, files: Mapping[str, File], entrypoint: tuple[str, ...], command: tuple[str, ...]) -> bytes:
+    """An OCI archive with one image of one layer, called `name` when containerd imports it.
+
+    `command` is what a pod's `args` replace, `entrypoint` what they follow.
+    """
     layer = _tar(files)
     target = {"architecture": ARCHITECTURES.get(platform.machine(), platform.machine()), "os": "linux"}
     config = msgspec.json.encode(
         {
             **target,
-            "config": {"Env": ["PATH=/bin:/usr/bin"], "Entrypoint": entrypoint, "WorkingDir": "/"},
+            "config": {
+                "Env": ["PATH=/bin:/usr/bin"],
+                "Entrypoint": entrypoint,
+                "Cmd": command,
+                "WorkingDir": "/",
+            },
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     )

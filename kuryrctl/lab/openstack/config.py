@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from kuryrctl.cloud.credential import ROLE as ENGINE_ROLE
 from kuryrctl.lab.layout import (
     EXTERNAL_PHYSICAL_NETWORK,
     KEYSTONE_PORT,
@@ -19,7 +20,6 @@ from kuryrctl.lab.layout import (
 
 REGION = "RegionOne"
 DOMAIN = "default"
-ENGINE_ROLE = "kuryr"
 KEYSTONE_URL = f"http://127.0.0.1:{KEYSTONE_PORT}/v3"
 NEUTRON_URL = f"http://127.0.0.1:{NEUTRON_PORT}"
 OCTAVIA_URL = f"http://127.0.0.1:{OCTAVIA_PORT}"
@@ -89,7 +89,7 @@ def config_file(layout: Layout, service: str) -> Path:
 
 
 def policy_file(layout: Layout) -> Path:
-    """Neutron's policy override; Neutron reads it anew when it changes."""
+    """Neutron's policy override, which is what `cluster credential` prints; Neutron reads it anew when it changes."""
     return layout.etc / "neutron" / "policy.yaml"
 
 
@@ -239,28 +239,6 @@ def octavia_conf(layout: Layout, password: str) -> str:
             "ovn": _ovn(layout),
         }
     )
-
-
-def policy_yaml() -> str:
-    """The least that lets the engine's role bind ports, in its own project only.
-
-    To Neutron's own rule of each operation comes one more way: the role, on a port of the caller's project.
-    """
-    engine = f"(role:{ENGINE_ROLE} and project_id:%(project_id)s)"
-    service = "rule:admin_only or role:service"
-    rules = {
-        operation: f"{service} or {engine}"
-        for operation in (
-            "create_port:binding:host_id",
-            "update_port:binding:host_id",
-            "update_port:mac_address",
-            "get_port:binding:host_id",
-            "get_port:binding:vif_type",
-            "get_port:binding:vif_details",
-            "get_port:binding:profile",
-        )
-    }
-    return "".join(f'"{operation}": "{rule}"\n' for operation, rule in rules.items())
 
 
 def clouds_yaml(password: str) -> str:

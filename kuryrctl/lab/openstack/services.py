@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from kuryrctl.cloud import credential
 from kuryrctl.lab import layout as places
 from kuryrctl.lab.layout import Layout
 from kuryrctl.lab.openstack import config, database
@@ -18,7 +19,7 @@ SERVER_THREADS = {"keystone": 4, "neutron": 10, "octavia": 4}
 PORTS = {"keystone": places.KEYSTONE_PORT, "neutron": places.NEUTRON_PORT, "octavia": places.OCTAVIA_PORT}
 START_TIMEOUT_S = 120.0
 # In the order in which they are stopped: who asks before who answers.
-COMPONENTS = ("octavia", "octavia-agent", "neutron", "keystone", "mariadb")
+COMPONENTS = ("octavia", "neutron", "keystone", "mariadb")
 CENTRAL = ("ovn-northd", "ovn-nb", "ovn-sb")  # lab.network's; their databases are wiped together with Neutron's
 
 
@@ -35,7 +36,6 @@ def components() -> list[Component]:
         Component("mariadb", database.greets),
         Component("keystone", lambda context: answers(PORTS["keystone"])),
         Component("neutron", lambda context: answers(PORTS["neutron"])),
-        Component("octavia-agent", lambda context: context.processes.running("octavia-agent")),
         Component("octavia", lambda context: answers(PORTS["octavia"])),
     ]
 
@@ -50,8 +50,7 @@ def stages() -> list[Stage]:
         Stage("mariadb", "starting MariaDB", database.start_mariadb, ("openstack-state",)),
         Stage("keystone", "starting Keystone", lambda context: _serve(context, "keystone"), ("mariadb",)),
         Stage("neutron", "starting Neutron", lambda context: _serve(context, "neutron"), ("mariadb", "ovn")),
-        Stage("octavia-agent", "starting Octavia's driver agent", start_agent, ("openstack-state", "ovn")),
-        Stage("octavia", "starting Octavia", lambda context: _serve(context, "octavia"), ("mariadb", "octavia-agent")),
+        Stage("octavia", "starting Octavia", lambda context: _serve(context, "octavia"), ("mariadb", "ovn")),
         Stage("openstack", "opening the cloud", open_cloud, ("keystone", "neutron", "octavia")),
     ]
 
@@ -71,7 +70,7 @@ def prepare(context: Context) -> None:
         config.config_file(layout, "keystone").with_name("content.json"): config.identity_json(password),
         config.config_file(layout, "neutron"): config.neutron_conf(layout, password),
         config.config_file(layout, "octavia"): config.octavia_conf(layout, password),
-        config.policy_file(layout): config.policy_yaml(),
+        config.policy_file(layout): credential.policy_override(),
         layout.clouds_yaml: config.clouds_yaml(password),
     }
     for path, text in files.items():
@@ -104,6 +103,7 @@ def _serve(context: Context, service: str) -> None:
             "OS_NEUTRON_CONFIG_FILES": configuration.name,
             "ASGI_WORKERS": "1",
             "OCTAVIA_SOCKETS": str(config.octavia_sockets(layout)),
+            "OCTAVIA_AGENT_LOG": str(layout.log_file("octavia-agent")),
         }
         application = f"{service}.wsgi.api:application"
         command = _program(layout, "serve.py", application, PORTS[service], SERVER_THREADS[service])
@@ -130,25 +130,6 @@ def _program(layout: Layout, name: str, *arguments: object) -> list[str]:
     """A program of `inside/`, run by the services' own Python."""
     python = str(layout.venv / "bin" / "python")
     return [python, "-W", "ignore", "-P", str(database.INSIDE / name), *map(str, arguments)]
-
-
-def start_agent(context: Context) -> None:
-    """Octavia's driver agent: the API needs its three sockets from its first request on."""
-    layout, processes = context.layout, context.processes
-    folder = config.octavia_sockets(layout)
-    sockets = [folder / name for name in ("status.sock", "stats.sock", "get.sock")]
-    if not processes.running("octavia-agent"):
-        for path in sockets:
-            path.unlink(missing_ok=True)
-        command = _program(layout, "driver_agent.py", "--config-file", config.config_file(layout, "octavia"))
-        processes.start("octavia-agent", command, env={**_tools(layout), "OCTAVIA_SOCKETS": str(folder)})
-    wait_until(
-        lambda: all(path.exists() for path in sockets),
-        "Octavia's driver agent opened its sockets",
-        START_TIMEOUT_S,
-        log=layout.log_file("octavia-agent"),
-        alive=lambda: processes.running("octavia-agent"),
-    )
 
 
 def open_cloud(context: Context) -> None:

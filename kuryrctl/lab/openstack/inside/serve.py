@@ -16,13 +16,16 @@ import os
 import runpy
 import signal
 import sys
+import threading
+import time
+from pathlib import Path
 from types import FrameType
 
 # What both filling and serving need. None of these parses a configuration when it is imported.
 SHARED = {
     "keystone": ("keystone.server.wsgi", "keystone.cmd.bootstrap", "keystone.common.sql.upgrades"),
     "neutron": ("neutron.server.api", "neutron.db.migration.models.head"),
-    "octavia": ("octavia.api.app", "octavia.db.models"),
+    "octavia": ("octavia.api.app", "octavia.db.models", "octavia.cmd.driver_agent"),
 }
 CHANNEL_TIMEOUT_S = 300  # a bulk create of 50 ports takes 16 s of silence
 
@@ -51,12 +54,40 @@ def commit_all_conntrack() -> None:
     impl_idl_ovn.OvsdbNbOvnIdl.lr_add = lr_add
 
 
-def use_octavia_sockets(folder: str) -> None:
-    """Make the OVN provider look for the driver agent's sockets in `folder`; it ignores the configured paths."""
+def octavia_sockets() -> list[str]:
+    """The sockets on which the driver agent hears the drivers, in the order of DriverLibrary's arguments."""
+    return [f"{os.environ['OCTAVIA_SOCKETS']}/{name}.sock" for name in ("status", "stats", "get")]
+
+
+def start_octavia_agent(config_file: str) -> None:
+    """Run Octavia's driver agent in a fork, and return once its sockets are there: the API needs them from the start.
+
+    The OVN provider ignores the configured paths of these sockets, so its defaults are changed, here and there. API and
+    agent live and die together: half an Octavia accepts load balancers that never become ACTIVE.
+    """
+    from octavia.cmd import driver_agent
     from octavia_lib.api.drivers import driver_lib
 
-    names = ("status.sock", "stats.sock", "get.sock")
-    driver_lib.DriverLibrary.__init__.__defaults__ = tuple(f"{folder}/{name}" for name in names)
+    driver_lib.DriverLibrary.__init__.__defaults__ = tuple(octavia_sockets())
+    for path in octavia_sockets():
+        Path(path).unlink(missing_ok=True)
+    agent = os.fork()
+    if agent == 0:
+        log = os.open(os.environ["OCTAVIA_AGENT_LOG"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.argv = ["octavia-driver-agent", "--config-file", config_file]
+        sys.exit(driver_agent.main())
+    threading.Thread(target=end_with, args=(agent,), daemon=True).start()
+    while not all(Path(path).exists() for path in octavia_sockets()):
+        time.sleep(0.02)
+
+
+def end_with(child: int) -> None:
+    """End this process as soon as that child has ended."""
+    _, status = os.waitpid(child, 0)
+    print(f"the driver agent ended with {os.waitstatus_to_exitcode(status)}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def fill(service: str, program: str, config_file: str) -> None:
@@ -91,7 +122,7 @@ def main() -> None:
     if service == "neutron":
         commit_all_conntrack()
     if service == "octavia":
-        use_octavia_sockets(os.environ["OCTAVIA_SOCKETS"])
+        start_octavia_agent(options[options.index("--config-file") + 1])
     application = getattr(importlib.import_module(module), attribute)
 
     import waitress

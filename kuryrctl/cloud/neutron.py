@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
+import msgspec
+
 from kuryrctl.cloud import quota
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
@@ -187,7 +189,7 @@ class Neutron:
                 id=id_ or step.id,
                 subject=step.subject,
                 before={change.field: change.before for change in step.changes if change.before},
-                after={change.field: change.after for change in step.changes if change.after},
+                after={change.field: change.after for change in step.changes if change.after} or _summary(step),
                 call=call,
                 status=status,
                 request_id=request_id,
@@ -204,7 +206,7 @@ class _Observer:
 
     def __init__(self, client: Client, cluster_id: str, networks: Sequence[str]) -> None:
         self._client = client
-        self._cluster = names.tags(cluster_id, "")[0]
+        self._cluster = names.cluster_tag(cluster_id)
         self._named = networks
         self._errors: dict[Kind, KuryrError] = {}
         self._silent: KuryrError | None = None
@@ -313,6 +315,14 @@ def _group(step: Step) -> Key:
 
 def _outcome(step: Step, result: Result) -> Outcome:
     return Outcome(step, error=result) if isinstance(result, KuryrError) else Outcome(step, object=result)
+
+
+def _summary(step: Step) -> dict[str, str]:
+    """What a creation asks for, where the plan did not say it field by field."""
+    if step.action is not Action.CREATE or step.spec is None:
+        return {}
+    fields = msgspec.to_builtins(step.spec)
+    return {name: str(value) for name, value in fields.items() if value and name not in ("type", "key", "tags")}
 
 
 def _object(step: Step) -> str:

@@ -21,6 +21,11 @@ def tags(cluster_id: str, role: str, uid: str = "") -> tuple[str, ...]:
     return tuple(sorted(made))
 
 
+def cluster_tag(cluster_id: str) -> str:
+    """The tag that every object of the cluster carries: what lists of the cloud are filtered by."""
+    return _CLUSTER + cluster_id
+
+
 def cluster_of(tags_: Iterable[str]) -> str:
     """The cluster id that the tags name; empty: none, so not ours."""
     return _value(tags_, _CLUSTER)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from kuryrctl.lab.kubernetes import cgroups, control_plane, node
 from kuryrctl.lab.layout import MACHINE_DIR, NODES, Node
+from kuryrctl.lab.process import command_of, marked_processes, signal_all
 from kuryrctl.lab.stages import Context, Stage
 
 __all__ = ["components", "down", "stages"]
@@ -66,7 +67,7 @@ def down(context: Context) -> None:
     """Stop the cluster and remove its control groups; of the missing: nothing. Data stay.
 
     Kubelets first, so that no container is started again; their containers are killed meanwhile. etcd ends after its
-    clients. What carries the lab's mark and still runs (shims) is the caller's to end.
+    clients. Shims outlive their containerd and ignore TERM.
     """
     processes = context.processes
     kubelets = [node.kubelet_name(member) for member in NODES]
@@ -75,6 +76,8 @@ def down(context: Context) -> None:
     for member in NODES:
         node.kill_containers(member)
     processes.stop(*clients, *(node.containerd_name(member) for member in NODES), grace_s=2.0)
+    shims = [each for each in marked_processes(context.layout) if command_of(each).startswith("containerd-shim")]
+    signal_all(shims, grace_s=0.0)
     processes.stop(control_plane.ETCD)
     for member in NODES:
         cgroups.remove(member.cgroup)

@@ -23,6 +23,7 @@ from kuryrctl.core.index import Own, Ports
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import NODE, POD
 from kuryrctl.core.plan import Plan, Step
+from kuryrctl.core.subjects import Subject, node_subject, pod_subject, uid_of_key
 
 MIN_MAX_DELETES = 10
 MAX_DELETES_SHARE = 0.05
@@ -52,8 +53,8 @@ class Evidence(Struct, frozen=True):
 class World(Struct, frozen=True):
     """Both observations, indexed; the mappings may be live views of the thread that owns the state.
 
-    `assignments` are the KuryrPorts by pod uid, `nodes` the nodes by uid. `ports_complete`: all ports of the pod network
-    were listed.
+    `assignments` are the KuryrPorts by pod uid, `nodes` the nodes by uid. `ports_complete`: the pod network's ports
+    were listed in full.
     """
 
     cluster: ClusterState
@@ -86,16 +87,29 @@ def difference(world: World, config: Config, scope: Scope, evidence: Evidence) -
     if scope is Scope.CLUSTER:
         return _joined([*diff_own.steps(own_specs(world.cluster, config, world.own), world.own), *world.own.findings])
     found: list[Step | Finding] = []
-    if world.nodes_known:
-        for uid in {**world.nodes, **dict.fromkeys(sorted(world.ports.served(NODE)))}:
-            found += node_difference(uid, world, config, evidence)
-        found += diff_served.surplus_kuryr_nodes(world.cluster, world.ports, evidence.proves)
-    if world.pods_known:
-        # One set of uids per source: a pod, a port or an assignment that lacks the others is found, too.
-        for uid in {**world.cluster.pods, **world.assignments, **dict.fromkeys(sorted(world.ports.served(POD)))}:
-            found += pod_difference(uid, world, config, evidence)
+    for subject in subjects(world):
+        found += subject_difference(subject, world, config, evidence)
     drift = diff_own.drift(own_specs(world.cluster, config, world.own), world.own)
     return _joined([*found, *drift, *world.own.findings, *world.ports.suspicious()])
+
+
+def subjects(world: World) -> Iterator[Subject]:
+    """Everybody whom anything observed concerns: a pod, a port or an assignment that lacks the others is named, too."""
+    nodes = {**world.nodes, **dict.fromkeys(sorted(world.ports.served(NODE)))}
+    surplus = dict.fromkeys(name for name in world.cluster.kuryr_nodes if name not in world.cluster.nodes)
+    yield from map(node_subject, {**nodes, **surplus})
+    pods = {**world.cluster.pods, **world.assignments, **dict.fromkeys(sorted(world.ports.served(POD)))}
+    yield from map(pod_subject, pods)
+
+
+def subject_difference(subject: Subject, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:
+    """What one subject needs done; nothing where too little of the world is known to tell."""
+    role, _, uid = subject.partition("/")
+    if role == POD and world.pods_known:
+        yield from pod_difference(uid, world, config, evidence)
+    elif role == NODE and world.nodes_known:
+        yield from node_difference(uid, world, config, evidence)
+        yield from diff_served.surplus_kuryr_nodes(world.cluster, world.ports, evidence.proves)
 
 
 def pod_difference(uid: str, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:
@@ -130,11 +144,16 @@ def refuse_mass_deletion(
 ) -> None:
     """Stop a run before its first deletion where it would delete too many ports.
 
-    `ours` is how many ports of ours there are; `witnessed` are the keys whose owner was seen to go: they do not count.
+    `ours` is how many ports of ours there are; `witnessed` are the uids of owners that were seen to go or to have
+    finished: only absences count, because only an absence can be a misunderstanding.
     Raises Invalid (LIMIT-DELETES). A `max_deletes` of None is the larger of 10 and 5 % of ours.
     """
     limit = max(MIN_MAX_DELETES, int(ours * MAX_DELETES_SHARE)) if max_deletes is None else max_deletes
-    deletes = [s for s in plan if s.action is Action.DELETE and s.kind is Kind.PORT and s.key not in witnessed]
+    deletes = [
+        step
+        for step in plan
+        if step.action is Action.DELETE and step.kind is Kind.PORT and uid_of_key(step.key) not in witnessed
+    ]
     if len(deletes) <= limit:
         return
     raise Invalid(

@@ -102,7 +102,7 @@ def require_guard(cluster: ClusterState, own: Own, config: Config) -> None:
 def _own_step(spec: Spec, own: Own) -> Iterator[Step]:
     observed = own.objects.get(spec.key)
     if observed is None:
-        reason = f"the cluster has no {spec.key}"
+        reason = f"cluster {own.identity.cluster_id} has no {spec.key.replace('/', ' ')}"
         needs = tuple(key for key in _references(spec) if key not in own.objects)
         yield Step(action=Action.CREATE, kind=kind_of(spec), key=spec.key, reason=reason, spec=spec, needs=needs)
         return

@@ -151,13 +151,13 @@ def release_node(uid: str, ports: Ports, gone: bool) -> Iterator[Step | Finding]
 def surplus_kuryr_nodes(cluster: ClusterState, ports: Ports, proves: Callable[[str], bool]) -> Iterator[Step | Finding]:
     """Deletions of the KuryrNodes whose node is gone. A name is no proof: the uid that the node port served is.
 
-    Where the port is gone as well, the name's absence from a complete list is what there is.
+    Where the port is gone as well, Kubernetes collects the KuryrNode by its owner reference, or a whole reading does.
     """
     for held in cluster.kuryr_nodes.values():
         if held.name in cluster.nodes:
             continue
         uid = ports.claim(held.node_port.port_id).uid if held.node_port else ""
-        if not uid or proves(uid):
+        if proves(uid):
             yield Step(
                 action=Action.DELETE,
                 kind=Kind.KURYR_NODE,
@@ -205,7 +205,6 @@ def _port_steps(spec: PortSpec, port: Port | None, *, ports: Ports, own: Own, wh
         id=port.id,
         spec=spec,
         changes=changes,
-        revision=port.revision_number,
     )
 
 
@@ -266,7 +265,6 @@ def _delete_port(port: Port, key: Key, who: str, why: str, needs: tuple[Key, ...
         subject=who,
         id=port.id,
         needs=needs,
-        revision=port.revision_number,
     )
 
 

@@ -106,7 +106,7 @@ class Ports:
     """The ports that serve one pod or node, by key; mutable, for the one thread that owns the observed state."""
 
     def __init__(self, identity: Identity, ports: Iterable[Port] = ()) -> None:
-        self._identity = identity
+        self.identity = identity
         self._by_id: dict[str, tuple[Port, Claim]] = {}
         self._by_key: dict[Key, list[Port]] = {}
         for port in ports:
@@ -115,7 +115,7 @@ class Ports:
     def put(self, port: Port) -> Claim:
         """Take this as the newest observation of the port with its id."""
         self.drop(port.id)
-        claim = ownership.claim_port(port, self._identity)
+        claim = ownership.claim_port(port, self.identity)
         self._by_id[port.id] = (port, claim)
         if claim.ours:
             self._by_key.setdefault(claim.key, []).append(port)

@@ -1,0 +1,43 @@
+"""Subjects: whom a change concerns. An event makes a subject dirty; a difference is computed for one subject.
+
+cluster     what the whole cluster shares
+pod/UID     one pod, its port and its KuryrPort
+node/UID    one node, its port and its KuryrNode (``node/NAME`` for a KuryrNode whose node's uid is unknown)
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from kuryrctl.core.specs import Key
+
+Subject: TypeAlias = str
+CLUSTER: Subject = "cluster"
+
+
+def pod_subject(uid: str) -> Subject:
+    """The subject of a pod."""
+    return f"pod/{uid}"
+
+
+def node_subject(uid: str) -> Subject:
+    """The subject of a node."""
+    return f"node/{uid}"
+
+
+def subject_of_key(key: Key) -> Subject:
+    """Whom an object with this key serves."""
+    kind, *rest = key.split("/")
+    match kind, rest:
+        case "port", [role, uid, *_]:
+            return f"{role}/{uid}"
+        case "kuryr-port", [_, _, uid]:
+            return pod_subject(uid)
+        case "kuryr-node", [name]:
+            return node_subject(name)
+    return CLUSTER
+
+
+def uid_of_key(key: Key) -> str:
+    """The uid of the pod or node that an object with this key serves; empty for what the cluster shares."""
+    return subject_of_key(key).partition("/")[2]

@@ -1,0 +1,141 @@
+"""One run: observe the cloud, then the cluster; plan; execute until nothing is left or what is left cannot succeed.
+
+The same turn that the watch uses, fed by two observations instead of events. Does not know: command lines, exit codes.
+"""
+
+from __future__ import annotations
+
+import queue
+
+from kuryrctl.core.cloud import CloudState
+from kuryrctl.core.config import Config
+from kuryrctl.core.diff import Difference, Scope
+from kuryrctl.core.errors import KuryrError, Retryable
+from kuryrctl.core.kinds import Kind
+from kuryrctl.reconcile.contracts import Lease
+from kuryrctl.reconcile.leadership import Keeper
+from kuryrctl.reconcile.report import Report, failure, report
+from kuryrctl.reconcile.schedule import STALE_CODES, Fault
+from kuryrctl.reconcile.turn import Done, Parts, Turn
+
+TRIES = 3
+"""How often a run tries a step whose failure may pass by itself, and how often it observes the world anew."""
+STOP_S = 10.0
+
+
+def dry_run(parts: Parts, scope: Scope = Scope.PODS) -> Difference:
+    """What a run would do, and what no run would; nothing is written and no lease is needed.
+
+    Raises Invalid (CLUSTER-GUARD, CLUSTER-INIT, CFG-…) and what an observation that cannot be done without failed with.
+    """
+    turn = Turn(parts, scope, lambda: False)
+    try:
+        observe(turn)
+        turn.check()
+        return turn.difference()
+    finally:
+        turn.stop(0)
+
+
+def once(parts: Parts, lease: Lease, scope: Scope = Scope.PODS, wait_s: float = 0.0) -> Report:
+    """Make the world as it should be, as the cluster's only writer.
+
+    Raises Conflict, naming the holder, if the lease is not free within `wait_s` seconds, and what `dry_run` raises.
+    Faults of steps are in the report.
+    """
+    lease.acquire(wait_s)
+    keeper = Keeper(lease, parts.config.lease.duration_s, lambda _: None, held=True)
+    keeper.start()
+    turn = Turn(parts, scope, lease.valid)
+    try:
+        return run(turn)
+    finally:
+        turn.stop(STOP_S)
+        keeper.stop(STOP_S)
+
+
+def run(turn: Turn) -> Report:
+    """Rounds of observing and executing, until a round leaves nothing that a newer observation could help."""
+    for last in (False,) * (TRIES - 1) + (True,):
+        observe(turn)
+        turn.check()
+        turn.schedule.rest_no_more()
+        execute(turn)
+        stale = [fault for fault in turn.schedule.faults if fault.error.code in STALE_CODES]
+        if last or not stale:
+            break
+    failures = [failure(fault.error, fault.step) for fault in turn.schedule.faults]
+    if turn.withheld:
+        failures.insert(0, failure(turn.withheld))
+    left = turn.difference()
+    return report(turn.done, failures, left.plan, left.findings)
+
+
+def observe(turn: Turn) -> None:
+    """Both worlds, the cloud first: then whoever a complete list of the cluster does not name is gone.
+
+    Raises the fault of a kind without which nothing can be told.
+    """
+    config = turn.parts.config
+    mark = turn.state.mark()
+    cloud = turn.parts.cloud.observe(config.cluster_id, networks=networks(config))
+    cluster, errors = turn.parts.cluster.observe()
+    _demand(cloud, errors.get(Kind.NAMESPACE))
+    turn.state.take_cloud(cloud, mark)
+    turn.state.take_cluster(cluster)
+    if turn.scope is Scope.PODS:
+        needed = (Kind.POD, Kind.NODE, Kind.KURYR_PORT, Kind.KURYR_NODE)
+        fault = next((errors[kind] for kind in needed if kind in errors), None)
+        if fault:
+            raise fault
+    turn.state.prove_absent(turn.state.absent_owners())
+
+
+def execute(turn: Turn) -> None:
+    """Plan and run until every worker is idle and nothing is ready, nor about to be."""
+    turn.touch_all()
+    turn.plan()
+    turn.limit_deletions()
+    turn.dispatch()
+    while True:
+        if not turn.running and not _worth_waiting(turn):
+            return
+        _drain(turn)
+        turn.plan()
+        turn.dispatch()
+
+
+def networks(config: Config) -> tuple[str, ...]:
+    """The networks that the configuration names: they may be another project's."""
+    return tuple(name for name in (config.pod_network.name, config.external_network) if name)
+
+
+def _drain(turn: Turn) -> None:
+    """Wait for the next message, or until the first rest is over; take all messages that are there."""
+    due = turn.schedule.next_s()
+    timeout = None if due is None else max(0.0, due - turn.clock())
+    try:
+        message = turn.inbox.get(timeout=timeout)
+        while True:
+            if isinstance(message, Done):
+                turn.take(message)
+            message = turn.inbox.get_nowait()
+    except queue.Empty:
+        return
+
+
+def _worth_waiting(turn: Turn) -> bool:
+    """Whether a step rests that may succeed afterwards."""
+    return turn.schedule.next_s() is not None and any(_passing(fault) for fault in turn.schedule.faults)
+
+
+def _passing(fault: Fault) -> bool:
+    return isinstance(fault.error, Retryable) and fault.failures < TRIES
+
+
+def _demand(cloud: CloudState, namespaces: KuryrError | None) -> None:
+    """Without all of the cloud's kinds, what is missing cannot be told from what was not listed."""
+    errors: dict[Kind, KuryrError] = dict(getattr(cloud, "errors", {}))
+    for fault in (*errors.values(), namespaces):
+        if fault is not None:
+            raise fault

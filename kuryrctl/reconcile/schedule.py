@@ -1,0 +1,165 @@
+"""Which steps may run now: subjects that are dirty, steps that wait, keys in flight, keys that must rest after a fault.
+
+Different keys run in parallel, one key never twice at once. Additions go before deletions. Owned by the turn thread;
+`now` is always passed in. Does not know: how steps are computed or executed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+
+from msgspec import Struct
+
+from kuryrctl.core.errors import Conflict, KuryrError, Retryable
+from kuryrctl.core.kinds import Action, Kind
+from kuryrctl.core.plan import Outcome, Step
+from kuryrctl.core.specs import Key
+from kuryrctl.core.subjects import Subject, subject_of_key
+
+FIRST_REST_S = 0.5
+LONGEST_REST_S = 60.0
+STALE_REST_S = 0.1
+STALE_CODES = frozenset({"KUBE-CONFLICT", "NET-CHANGED", "NET-NEEDS"})
+"""Conflicts that a newer observation resolves: they say nothing about the object being wrong."""
+
+
+class Fault(Struct, frozen=True):
+    """The last failure of a step, and when it may be tried again (monotonic seconds)."""
+
+    step: Step
+    error: KuryrError
+    failures: int
+    until_s: float
+
+
+class Schedule:
+    """See the module. `jitter` gives a number of [0, 1)."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self._dirty: dict[Subject, None] = {}
+        self._pending: dict[Subject, dict[Key, Step]] = {}
+        self._pending_keys: Counter[Key] = Counter()
+        self._needed_by: dict[Key, set[Subject]] = {}
+        self._in_flight: dict[Key, Step] = {}
+        self._faults: dict[tuple[Key, Action], Fault] = {}
+        self._resting: list[tuple[float, Subject]] = []
+
+    # -- dirty subjects
+
+    def touch(self, subjects: Iterable[Subject]) -> None:
+        """These subjects may differ from what they should be."""
+        self._dirty.update(dict.fromkeys(subjects))
+
+    def take_dirty(self, now: float) -> list[Subject]:
+        """The subjects to compute anew, those among them whose rest is over; they are clean afterwards."""
+        while self._resting and self._resting[0][0] <= now:
+            self._dirty[heapq.heappop(self._resting)[1]] = None
+        dirty, self._dirty = list(self._dirty), {}
+        return dirty
+
+    def replan(self, subject: Subject, steps: Iterable[Step]) -> None:
+        """These are the subject's steps now; what waited for it before is dropped."""
+        for key in self._pending.pop(subject, {}):
+            self._pending_keys[key] -= 1
+            if not self._pending_keys[key]:
+                del self._pending_keys[key]
+        planned = {step.key: step for step in steps}
+        if planned:
+            self._pending[subject] = planned
+            self._pending_keys.update(planned.keys())
+            for step in planned.values():
+                for key in step.needs:
+                    self._needed_by.setdefault(key, set()).add(subject)
+        wanted = {(step.key, step.action) for step in planned.values()}
+        for known in [known for known in self._faults if subject_of_key(known[0]) == subject and known not in wanted]:
+            del self._faults[known]
+
+    # -- steps
+
+    def ready(self, now: float, may_delete: Callable[[Step], bool]) -> Iterator[Step]:
+        """The steps that may run, additions first. A caller may stop early, but must not change anything meanwhile."""
+        deletions: list[Step] = []
+        for planned in self._pending.values():
+            for step in planned.values():
+                if not self._may_run(step, now):
+                    continue
+                if step.action is Action.DELETE:
+                    deletions.append(step)
+                else:
+                    yield step
+        seen: set[Key] = set()
+        for step in deletions:
+            if step.key not in seen and may_delete(step):
+                seen.add(step.key)
+                yield step
+
+    def start(self, steps: Iterable[Step]) -> None:
+        """These steps are being executed."""
+        self._in_flight.update({step.key: step for step in steps})
+
+    def finish(self, outcome: Outcome, now: float) -> Fault | None:
+        """A step ended. Its subject, and those who waited for it, are dirty; after a failure its key rests."""
+        step, error = outcome.step, outcome.error
+        self._in_flight.pop(step.key, None)
+        subjects = {subject_of_key(step.key)} | self._needed_by.pop(step.key, set())
+        self.touch(subjects)
+        if error is None:
+            self._faults.pop((step.key, step.action), None)
+            return None
+        known = self._faults.get((step.key, step.action))
+        failures = known.failures + 1 if known else 1
+        fault = Fault(step, error, failures, now + self._rest_s(error, failures))
+        self._faults[step.key, step.action] = fault
+        for subject in subjects:
+            heapq.heappush(self._resting, (fault.until_s, subject))
+        return fault
+
+    # -- questions
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step is being executed."""
+        return bool(self._in_flight)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The steps that failed last time and are still wanted."""
+        return list(self._faults.values())
+
+    def pending(self) -> list[Step]:
+        """All steps that wait, each key once."""
+        return list({step.key: step for planned in self._pending.values() for step in planned.values()}.values())
+
+    def next_s(self) -> float | None:
+        """When the first rest is over; None: nobody rests."""
+        return self._resting[0][0] if self._resting else None
+
+    def in_flight(self, kinds: AbstractSet[Kind]) -> int:
+        """How many steps of these kinds are being executed."""
+        return sum(step.kind in kinds for step in self._in_flight.values())
+
+    def rest_no_more(self) -> None:
+        """Forget all faults: a person started anew, or the world was observed anew."""
+        self._faults.clear()
+        self._resting.clear()
+
+    def _may_run(self, step: Step, now: float) -> bool:
+        if step.key in self._in_flight:
+            return False
+        fault = self._faults.get((step.key, step.action))
+        if fault and fault.until_s > now:
+            return False
+        return not any(key in self._in_flight or key in self._pending_keys for key in step.needs)
+
+    def _rest_s(self, error: KuryrError, failures: int) -> float:
+        """Exponential with full jitter above a half, never less than the other side asked for."""
+        stale = isinstance(error, Conflict) and error.code in STALE_CODES
+        first = STALE_REST_S if stale else FIRST_REST_S
+        bound = min(LONGEST_REST_S, first * float(2 ** min(failures - 1, 16)))
+        least = error.after_s if isinstance(error, Retryable) else 0.0
+        return max(least, bound / 2) + self._jitter() * bound / 2

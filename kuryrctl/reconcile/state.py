@@ -1,0 +1,359 @@
+"""The observed state as the turn thread holds it: both worlds, kept current by messages and outcomes.
+
+Owned by one thread, without locks. Every change answers which *subjects* (``pod/UID``, ``node/UID``) it concerns. Two
+kinds of knowledge live here that one observation cannot give: whose absence is proven (`gone`), and which objects
+changed after an observation began, so that it cannot take them back.
+Does not know: what should exist, threads, calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+import msgspec
+
+from kuryrctl.core.cloud import CloudState, Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet
+from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, KuryrNode, KuryrPort, Namespace, Node, Pod
+from kuryrctl.core.config import Config
+from kuryrctl.core.diff import Evidence, World, subjects
+from kuryrctl.core.index import Own, Ports, find_own
+from kuryrctl.core.kinds import Action, Kind
+from kuryrctl.core.ownership import NODE, POD, Identity
+from kuryrctl.core.plan import Outcome
+from kuryrctl.core.specs import KuryrNodeSpec
+from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key
+
+_T = TypeVar("_T")
+KubeObject = Pod | Node | Namespace | KuryrPort | KuryrNode
+_EMPTY_OWN = Own(Identity("", "", ""), MappingProxyType({}))
+
+
+class State:
+    """See the module."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.kube_system_uid = ""
+        self.complete: set[Kind] = set()
+        self.pods: dict[str, Pod] = {}
+        self.nodes: dict[str, Node] = {}
+        self.nodes_by_uid: dict[str, Node] = {}
+        self.kuryr_ports: dict[str, KuryrPort] = {}
+        self.kuryr_nodes: dict[str, KuryrNode] = {}
+        self.assignments: dict[str, KuryrPort] = {}
+        self.cloud = CloudState()
+        self.own = _EMPTY_OWN
+        self.ports = Ports(_EMPTY_OWN.identity)
+        self.gone: set[str] = set()
+        self.witnessed: set[str] = set()
+        self._known_gone: set[str] = set()
+        self._moment = 0
+        self._touched: dict[str, int] = {}
+
+    # -- views
+
+    def world(self) -> World:
+        """Both observations as the pure functions want them: live views, for use in this thread only."""
+        return World(self.cluster(), self.own, self.ports, self.assignments, self.nodes_by_uid, self.ports_complete)
+
+    def cluster(self) -> ClusterState:
+        """The cluster's half."""
+        return ClusterState(
+            kube_system_uid=self.kube_system_uid,
+            pods=self.pods,
+            nodes=self.nodes,
+            kuryr_ports=self.kuryr_ports,
+            kuryr_nodes=self.kuryr_nodes,
+            complete=frozenset(self.complete),
+        )
+
+    @property
+    def ports_complete(self) -> bool:
+        """Whether the ports were listed in full."""
+        return Kind.PORT in self.cloud.complete
+
+    @property
+    def evidence(self) -> Evidence:
+        """Whose absence is proven."""
+        return Evidence(self.gone)
+
+    def subjects(self) -> Iterator[Subject]:
+        """Everybody whom anything observed concerns."""
+        return subjects(self.world())
+
+    def absent_owners(self) -> set[str]:
+        """The uids that ports and KuryrPorts of ours name and that nobody has; of unknown kinds: none."""
+        absent: set[str] = set()
+        if Kind.POD in self.complete:
+            absent |= (self.ports.served(POD) | self.assignments.keys()) - self.pods.keys()
+        if Kind.NODE in self.complete:
+            absent |= self.ports.served(NODE) - self.nodes_by_uid.keys()
+        return absent
+
+    # -- the cluster
+
+    def take_cluster(self, observed: ClusterState) -> None:
+        """Replace the cluster's half by a whole observation."""
+        self.kube_system_uid = observed.kube_system_uid
+        self.complete = set(observed.complete)
+        self.pods = dict(observed.pods)
+        self.nodes = dict(observed.nodes)
+        self.kuryr_ports = dict(observed.kuryr_ports)
+        self.kuryr_nodes = dict(observed.kuryr_nodes)
+        self._rebuild()
+        self._witness(self.pods.values())
+
+    def take_list(self, kind: Kind, items: Iterable[KubeObject]) -> set[Subject]:
+        """Replace one kind by a consistent list. Whoever we knew and it does not name is gone."""
+        listed = list(items)
+        before = set(self.subjects())
+        pods = {item.uid: item for item in listed if isinstance(item, Pod)}
+        nodes = {item.name: item for item in listed if isinstance(item, Node)}
+        match kind:
+            case Kind.POD:
+                self.gone |= self.pods.keys() - pods.keys()
+                self.pods = pods
+                self._witness(pods.values())
+            case Kind.NODE:
+                self.gone |= self.nodes_by_uid.keys() - {node.uid for node in nodes.values()}
+                self.nodes = nodes
+            case Kind.KURYR_PORT:
+                self.kuryr_ports = {f"{i.namespace}/{i.name}": i for i in listed if isinstance(i, KuryrPort)}
+            case Kind.KURYR_NODE:
+                self.kuryr_nodes = {item.name: item for item in listed if isinstance(item, KuryrNode)}
+            case Kind.NAMESPACE:
+                found = [i.uid for i in listed if isinstance(i, Namespace) and i.name == "kube-system"]
+                self.kube_system_uid = found[0] if found else ""
+        self.complete.add(kind)
+        self._rebuild()
+        return before | set(self.subjects())
+
+    def take_change(self, thing: KubeObject, *, deleted: bool) -> set[Subject]:
+        """One object was added, changed or deleted."""
+        match thing:
+            case Pod():
+                return self._pod(thing, deleted)
+            case Node():
+                return self._node(thing, deleted)
+            case KuryrPort():
+                return self._kuryr_port(thing, deleted)
+            case KuryrNode():
+                return self._kuryr_node(thing, deleted)
+        if thing.name == "kube-system":
+            self.kube_system_uid = "" if deleted else thing.uid
+        return set()
+
+    def prove_absent(self, uids: Iterable[str]) -> set[Subject]:
+        """These owners are in no list that began after what names them was seen."""
+        proven = {uid for uid in uids if uid not in self.pods and uid not in self.nodes_by_uid}
+        self.gone |= proven
+        return {pod_subject(uid) for uid in proven} | {node_subject(uid) for uid in proven}
+
+    # -- the cloud
+
+    def mark(self) -> int:
+        """The moment at which an observation begins; give it to `take_cloud`."""
+        return self._moment
+
+    def take_cloud(self, observed: CloudState, mark: int) -> None:
+        """Replace the cloud's half by an observation that began at `mark`; what we changed since then is kept.
+
+        Kinds that it lacks stay as they were known. Raises Invalid where the configuration names what is not there.
+        """
+        known = self.cloud
+        merged = msgspec.structs.replace(
+            CloudState(),
+            project_id=observed.project_id or known.project_id,
+            networks=_newer(observed.networks, known.networks, Kind.NETWORK in observed.complete),
+            subnets=_newer(observed.subnets, known.subnets, Kind.SUBNET in observed.complete),
+            routers=_newer(observed.routers, known.routers, Kind.ROUTER in observed.complete),
+            security_groups=_newer(
+                observed.security_groups, known.security_groups, Kind.SECURITY_GROUP in observed.complete
+            ),
+            complete=observed.complete | known.complete,
+        )
+        if Kind.PORT in observed.complete:
+            ports = self._with_later_changes(observed.ports, mark)
+        else:
+            ports = {port.id: port for port, _ in self.ports}
+        self.own = find_own(msgspec.structs.replace(merged, ports=ports), self._config)
+        self.cloud = merged
+        self.ports = Ports(self.own.identity, ports.values())
+        self._touched = {id_: moment for id_, moment in self._touched.items() if moment > mark}
+        self._forget()
+
+    def fold(self, outcome: Outcome) -> set[Subject]:
+        """Take the result of a step into the state."""
+        step, thing = outcome.step, outcome.object
+        concerned = {subject_of_key(step.key)}
+        if not outcome.ok:
+            return concerned
+        match thing:
+            case Port() if step.kind is Kind.PORT:
+                self.ports.put(thing)
+                self._touch(thing.id)
+            case KuryrPort():
+                concerned |= self._kuryr_port(thing, deleted=False)
+            case KuryrNode():
+                self.kuryr_nodes[thing.name] = thing
+                if isinstance(step.spec, KuryrNodeSpec):
+                    concerned.add(node_subject(step.spec.node_uid))
+            case Network() | Subnet() | Router() | SecurityGroup() | SecurityGroupRule() | Port():
+                self._fold_own(thing)
+            case None if step.action is Action.DELETE:
+                concerned |= self._fold_deletion(outcome)
+        return concerned
+
+    # -- how
+
+    def _fold_deletion(self, outcome: Outcome) -> set[Subject]:
+        step = outcome.step
+        match step.kind:
+            case Kind.PORT:
+                self.ports.drop(step.id)
+                self._touch(step.id)
+            case Kind.KURYR_PORT:
+                held = next((kp for kp in self.kuryr_ports.values() if kp.uid == step.id), None)
+                if held:
+                    return self._kuryr_port(held, deleted=True)
+            case Kind.KURYR_NODE:
+                self.kuryr_nodes = {name: held for name, held in self.kuryr_nodes.items() if held.uid != step.id}
+            case Kind.SECURITY_GROUP_RULE:
+                groups = {
+                    id_: msgspec.structs.replace(
+                        group,
+                        security_group_rules=tuple(r for r in group.security_group_rules if r.id != step.id),
+                    )
+                    for id_, group in self.cloud.security_groups.items()
+                }
+                self._own_changed(msgspec.structs.replace(self.cloud, security_groups=groups))
+        return set()
+
+    def _fold_own(self, thing: Network | Subnet | Router | SecurityGroup | SecurityGroupRule | Port) -> None:
+        cloud = self.cloud
+        match thing:
+            case Network():
+                cloud = msgspec.structs.replace(cloud, networks={**cloud.networks, thing.id: thing})
+            case Subnet():
+                cloud = msgspec.structs.replace(cloud, subnets={**cloud.subnets, thing.id: thing})
+            case Router():
+                cloud = msgspec.structs.replace(cloud, routers={**cloud.routers, thing.id: thing})
+            case SecurityGroup():
+                cloud = msgspec.structs.replace(cloud, security_groups={**cloud.security_groups, thing.id: thing})
+            case SecurityGroupRule():
+                group = cloud.security_groups.get(thing.security_group_id)
+                if group:
+                    rules = (*(r for r in group.security_group_rules if r.id != thing.id), thing)
+                    group = msgspec.structs.replace(group, security_group_rules=rules)
+                    cloud = msgspec.structs.replace(cloud, security_groups={**cloud.security_groups, group.id: group})
+            case Port():
+                self.ports.put(thing)
+        self._own_changed(cloud)
+
+    def _own_changed(self, cloud: CloudState) -> None:
+        ports = {port.id: port for port, _ in self.ports}
+        self.own = find_own(msgspec.structs.replace(cloud, ports=ports), self._config)
+        self.cloud = cloud
+        if self.own.identity != self.ports.identity:
+            self.ports = Ports(self.own.identity, ports.values())
+
+    def _pod(self, pod: Pod, deleted: bool) -> set[Subject]:
+        if deleted:
+            self.pods.pop(pod.uid, None)
+            self.gone.add(pod.uid)
+            self.witnessed.add(pod.uid)
+        else:
+            self.pods[pod.uid] = pod
+            self._witness((pod,))
+        return {pod_subject(pod.uid)}
+
+    def _node(self, node: Node, deleted: bool) -> set[Subject]:
+        known = self.nodes.get(node.name)
+        concerned = {node_subject(node.uid)}
+        if deleted:
+            self.gone.add(node.uid)
+            self.witnessed.add(node.uid)
+            self.nodes_by_uid.pop(node.uid, None)
+            if known and known.uid == node.uid:
+                del self.nodes[node.name]
+            return concerned
+        if known and known.uid != node.uid:
+            self.nodes_by_uid.pop(known.uid, None)
+            self.gone.add(known.uid)
+            self.witnessed.add(known.uid)
+            concerned.add(node_subject(known.uid))
+        self.nodes[node.name] = self.nodes_by_uid[node.uid] = node
+        return concerned
+
+    def _kuryr_port(self, port: KuryrPort, deleted: bool) -> set[Subject]:
+        name = f"{port.namespace}/{port.name}"
+        known = self.kuryr_ports.get(name)
+        concerned = {pod_subject(port.pod_uid)}
+        if known and not deleted and known.uid == port.uid and _older(port.resource_version, known.resource_version):
+            return concerned
+        if known and deleted and known.uid != port.uid:
+            return concerned
+        if known:
+            concerned.add(pod_subject(known.pod_uid))
+            self.assignments.pop(known.pod_uid, None)
+        if deleted:
+            self.kuryr_ports.pop(name, None)
+            return concerned
+        self.kuryr_ports[name] = self.assignments[port.pod_uid] = port
+        return concerned
+
+    def _kuryr_node(self, held: KuryrNode, deleted: bool) -> set[Subject]:
+        known = self.kuryr_nodes.get(held.name)
+        node = self.nodes.get(held.name)
+        concerned = {node_subject(node.uid)} if node else set()
+        if deleted:
+            if known and known.uid == held.uid:
+                del self.kuryr_nodes[held.name]
+            return concerned
+        if known and known.uid == held.uid and _older(held.resource_version, known.resource_version):
+            return set()
+        self.kuryr_nodes[held.name] = held
+        same_spec = known is not None and known.node_port == held.node_port
+        return set() if same_spec else concerned  # a heartbeat concerns nobody here
+
+    def _rebuild(self) -> None:
+        self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
+        self.assignments = {held.pod_uid: held for held in self.kuryr_ports.values()}
+
+    def _witness(self, pods: Iterable[Pod]) -> None:
+        """A pod that says itself that it has finished is no absence that could be misread."""
+        self.witnessed |= {pod.uid for pod in pods if pod.phase in FINISHED_PHASES}
+
+    def _forget(self) -> None:
+        """Proofs that nothing has asked for since the observation before the last one are not kept for ever."""
+        unused = self._known_gone - self.absent_owners()
+        self.gone -= unused
+        self.witnessed &= self.gone | self.pods.keys()
+        self._known_gone = set(self.gone)
+
+    def _touch(self, id_: str) -> None:
+        self._moment += 1
+        self._touched[id_] = self._moment
+
+    def _with_later_changes(self, observed: Mapping[str, Port], mark: int) -> dict[str, Port]:
+        ports = dict(observed)
+        for id_, moment in self._touched.items():
+            if moment <= mark:
+                continue
+            ours = self.ports.by_id(id_)
+            if ours is None:
+                ports.pop(id_, None)
+            else:
+                ports[id_] = ours
+        return ports
+
+
+def _newer(observed: Mapping[str, _T], known: Mapping[str, _T], complete: bool) -> Mapping[str, _T]:
+    return observed if complete else known
+
+
+def _older(one: str, other: str) -> bool:
+    """Whether a resource version is older: they are comparable numbers (Kubernetes 1.35, KEP-5504)."""
+    return one.isdecimal() and other.isdecimal() and int(one) < int(other)

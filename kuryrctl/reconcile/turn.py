@@ -1,0 +1,264 @@
+"""The turn: dirty subjects become steps, ready steps become calls, outcomes become state. Once and watch both run it.
+
+One thread owns a Turn and everything in it; workers answer through its queue. Does not know: where events come from,
+when a run ends.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from msgspec import Struct
+
+from kuryrctl.core import diff_own
+from kuryrctl.core.cluster import KuryrPort, Pod
+from kuryrctl.core.config import Config
+from kuryrctl.core.desired import own_specs
+from kuryrctl.core.diff import Difference, Scope, difference, ordered, refuse_mass_deletion, subject_difference
+from kuryrctl.core.diff_served import node_interface, port_interface
+from kuryrctl.core.errors import Invalid, KuryrError
+from kuryrctl.core.findings import Finding
+from kuryrctl.core.kinds import Action, Kind
+from kuryrctl.core.plan import Outcome, Step
+from kuryrctl.core.specs import KuryrNodeSpec, KuryrPortSpec
+from kuryrctl.core.subjects import CLUSTER, subject_of_key, uid_of_key
+from kuryrctl.kube import ObjectRef
+from kuryrctl.reconcile import jobs, notify
+from kuryrctl.reconcile.audit import AuditLog
+from kuryrctl.reconcile.contracts import Cloud, Cluster
+from kuryrctl.reconcile.pool import Pool
+from kuryrctl.reconcile.schedule import Fault, Schedule
+from kuryrctl.reconcile.state import State
+
+CLUSTER_KINDS = frozenset({Kind.KURYR_PORT, Kind.KURYR_NODE})
+CLUSTER_WORKERS = 4
+
+
+class Done(Struct, frozen=True):
+    """A worker's answer."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+class Parts(Struct, frozen=True):
+    """What every run is made with. A `max_deletes` of None: the configuration's, else its default."""
+
+    config: Config
+    cloud: Cloud
+    cluster: Cluster
+    audit: AuditLog
+    max_deletes: int | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """The most deletions of one run; None: the larger of 10 and 5 %."""
+        return self.config.max_deletes if self.max_deletes is None else self.max_deletes
+
+
+class Turn:
+    """See the module. `ours` tells whether the Lease is still held."""
+
+    def __init__(
+        self, parts: Parts, scope: Scope, ours: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.parts = parts
+        self.ours = ours
+        self.scope = scope
+        self.state = State(parts.config)
+        self.schedule = Schedule()
+        self.inbox: queue.Queue[object] = queue.Queue()
+        self.clock = clock
+        self.done: list[Step] = []
+        self.keep_done = True
+        self.withheld: KuryrError | None = None
+        self._cloud_slots = parts.config.workers
+        self._cloud_running = 0
+        self._cluster_running = 0
+        self._cloud_pool = Pool("cloud", parts.config.workers)
+        self._cluster_pool = Pool("cluster", CLUSTER_WORKERS)
+        self._side_pool = Pool("side", 2)
+
+    # -- planning
+
+    def touch_all(self) -> None:
+        """Everybody is dirty."""
+        self.schedule.touch([CLUSTER] if self.scope is Scope.CLUSTER else self.state.subjects())
+
+    def difference(self) -> Difference:
+        """Everything that differs, whether it is being worked on or not."""
+        return difference(self.state.world(), self.parts.config, self.scope, self.state.evidence)
+
+    def check(self) -> None:
+        """Raises Invalid where nothing may be written: another cluster, or one that is not set up."""
+        state, config = self.state, self.parts.config
+        cluster = state.cluster()
+        if self.scope is Scope.CLUSTER:
+            diff_own.guard(cluster, state.own, config)
+            return
+        diff_own.require(own_specs(cluster, config, state.own), state.own)
+        diff_own.require_guard(cluster, state.own, config)
+
+    def plan(self) -> None:
+        """Compute the steps of every dirty subject."""
+        world, config, evidence = self.state.world(), self.parts.config, self.state.evidence
+        for subject in self.schedule.take_dirty(self.clock()):
+            if self.scope is Scope.CLUSTER:
+                found: Iterable[Step | Finding] = diff_own.steps(own_specs(world.cluster, config, world.own), world.own)
+            else:
+                found = subject_difference(subject, world, config, evidence)
+            self.schedule.replan(subject, [each for each in found if isinstance(each, Step)])
+
+    def limit_deletions(self) -> None:
+        """Withhold every deletion where too many owners are merely absent."""
+        waiting = [step for step in self.schedule.pending() if step.action is Action.DELETE]
+        try:
+            refuse_mass_deletion(
+                ordered(waiting), self.parts.limit, self.state.ports.count_ours(), self.state.witnessed
+            )
+        except Invalid as error:
+            self.withheld = error
+        else:
+            self.withheld = None
+
+    # -- executing
+
+    def dispatch(self) -> None:
+        """Hand out as many ready steps as there are free workers."""
+        batcher = _Batcher(self._cloud_slots - self._cloud_running, self.parts.config.port_batch)
+        cluster: list[Step] = []
+        cluster_room = CLUSTER_WORKERS - self._cluster_running
+        for step in self.schedule.ready(self.clock(), self._may_delete):
+            if step.kind not in CLUSTER_KINDS:
+                batcher.offer(step)
+            elif len(cluster) < cluster_room:
+                cluster.append(step)
+            if batcher.full and len(cluster) == cluster_room:
+                break
+        for step in cluster:
+            self._start_on_cluster(step)
+        for batch in batcher.batches:
+            self._start_on_cloud(batch)
+
+    def take(self, message: Done) -> list[Fault]:
+        """Fold a worker's answer into the state; the faults in it."""
+        faults = []
+        now = self.clock()
+        if any(outcome.step.kind in CLUSTER_KINDS for outcome in message.outcomes):
+            self._cluster_running -= 1
+        else:
+            self._cloud_running -= 1
+        for outcome in message.outcomes:
+            self.schedule.touch(self.state.fold(outcome))
+            fault = self.schedule.finish(outcome, now)
+            if fault:
+                faults.append(fault)
+                self._tell(fault)
+            elif self.keep_done:
+                self.done.append(outcome.step)
+        return faults
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Run something beside the steps that answers with one message (an observation)."""
+        self._side_pool.submit(lambda: self.inbox.put(job()))
+
+    @property
+    def running(self) -> bool:
+        """Whether a worker is still to answer."""
+        return bool(self._cloud_running or self._cluster_running)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the workers; whether every job was finished within `timeout_s` seconds."""
+        until = time.monotonic() + timeout_s
+        pools = (self._cloud_pool, self._cluster_pool, self._side_pool)
+        return all([pool.stop(max(0.0, until - time.monotonic())) for pool in pools])
+
+    # -- how
+
+    def _may_delete(self, step: Step) -> bool:
+        return self.withheld is None
+
+    def _start_on_cloud(self, batch: list[Step]) -> None:
+        self.schedule.start(batch)
+        self._cloud_running += 1
+        ids, cloud, ours, inbox = self.state.own.ids, self.parts.cloud, self.ours, self.inbox
+        self._cloud_pool.submit(lambda: inbox.put(Done(tuple(jobs.run_cloud(cloud, batch, ids, ours)))))
+
+    def _start_on_cluster(self, step: Step) -> None:
+        job = self._cluster_job(step)
+        if job is None:  # what it needs has vanished meanwhile: look again
+            self.schedule.touch([subject_of_key(step.key)])
+            return
+        self.schedule.start([step])
+        self._cluster_running += 1
+        parts, ours, inbox = self.parts, self.ours, self.inbox
+        self._cluster_pool.submit(lambda: inbox.put(Done((jobs.run_cluster(parts.cluster, job, ours, parts.audit),))))
+
+    def _cluster_job(self, step: Step) -> jobs.ClusterJob | None:
+        state = self.state
+        match step.spec:
+            case KuryrPortSpec() as spec:
+                port = next(iter(state.ports.of(spec.port)), None)
+                interface = port_interface(port, state.own) if port else None
+                if interface is None:
+                    return None
+                held = state.assignments.get(spec.pod_uid)
+                return jobs.WritePort(
+                    step,
+                    KuryrPort(
+                        namespace=spec.namespace,
+                        name=spec.name,
+                        pod_uid=spec.pod_uid,
+                        node=spec.node,
+                        interfaces=(interface,),
+                        uid=held.uid if held else "",
+                        resource_version=held.resource_version if held else "",
+                    ),
+                )
+            case KuryrNodeSpec() as spec:
+                port = next(iter(state.ports.of(spec.port)), None)
+                interface = node_interface(port, state.own, spec.routes) if port else None
+                return jobs.WriteNode(step, spec.name, spec.node_uid, interface) if interface else None
+        _, *names = step.key.split("/")
+        return (
+            jobs.DeletePort(step, names[0], names[1])
+            if step.kind is Kind.KURYR_PORT
+            else jobs.DeleteNode(step, names[0])
+        )
+
+    def _tell(self, fault: Fault) -> None:
+        pod = self.state.pods.get(uid_of_key(fault.step.key))
+        if pod is None or not notify.worth_telling(fault):
+            return
+        self._side_pool.submit(partial(self._event, pod, fault.error))
+
+    def _event(self, pod: Pod, error: KuryrError) -> None:
+        self.parts.cluster.event(ObjectRef.of(pod), "Warning", notify.reason(error), notify.text(error))
+
+
+class _Batcher:
+    """Fills at most `slots` batches: port creations travel together, rules of the cluster too, the rest alone."""
+
+    def __init__(self, slots: int, size: int) -> None:
+        self._slots = slots
+        self._size = size
+        self.batches: list[list[Step]] = []
+        self._open: dict[Kind, list[Step]] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more can be taken."""
+        return len(self.batches) >= self._slots and all(len(batch) >= self._size for batch in self._open.values())
+
+    def offer(self, step: Step) -> None:
+        """Take the step, if there is room."""
+        grouped = step.action is Action.CREATE and step.kind in (Kind.PORT, Kind.SECURITY_GROUP_RULE)
+        batch = self._open.get(step.kind) if grouped else None
+        if batch is not None and len(batch) < self._size:
+            batch.append(step)
+        elif len(self.batches) < self._slots:
+            self.batches.append([step])
+            if grouped:
+                self._open[step.kind] = self.batches[-1]

@@ -1,0 +1,39 @@
+"""The engine: observe, plan, execute; once, as a dry run, or as a watch.
+
+    parts = Parts(config, neutron, kube, AuditLog(config.audit_log, identity), max_deletes=None)
+    dry_run(parts)                              what would be done
+    once(parts, lease, Scope.CLUSTER)           ``cluster init``
+    once(parts, lease, wait_s=30)               one run, the cluster's only writer meanwhile
+    watch(parts, lease, kube, stop)             until `stop` is set
+
+Does not know: command lines, files of configuration, credentials.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+from kuryrctl.core.diff import Difference, Scope
+from kuryrctl.core.kinds import Kind
+from kuryrctl.kube import Informer, Kube, Message
+from kuryrctl.reconcile.audit import AuditLog
+from kuryrctl.reconcile.contracts import Lease
+from kuryrctl.reconcile.once import dry_run, once
+from kuryrctl.reconcile.report import Failure, Report
+from kuryrctl.reconcile.turn import Parts
+from kuryrctl.reconcile.watch import Watch
+
+__all__ = ["AuditLog", "Difference", "Failure", "Parts", "Report", "Scope", "dry_run", "once", "watch"]
+
+
+def watch(parts: Parts, lease: Lease, kube: Kube, stop: threading.Event) -> None:
+    """Reconcile what events and full turns show, under the lease, until `stop` is set; then end within 5 seconds.
+
+    Waits for the lease as long as another holds it. Raises nothing: faults are logged, told as Events, and retried.
+    """
+
+    def follow(kind: Kind, out: queue.Queue[Message]) -> Informer:
+        return Informer(kube, kind, out)
+
+    Watch(parts, lease, follow).run(stop)

@@ -1,0 +1,287 @@
+"""The watch: informers make subjects dirty, and a full turn every so often finds what no event told.
+
+    lease taken -> cloud observed -> informers started -> all kinds listed: the first turn
+    event  -> dirty subjects -> (a moment later, together) steps -> calls -> outcomes
+    full   -> cloud observed anew; ports whose owner is nowhere: pods and nodes listed anew before anything is deleted
+
+One thread, `Watch.run`, owns all state; everything else only puts messages on its queue. Faults are told and retried;
+none ends the process. Does not know: signals, command lines.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from kuryrctl.core.cloud import CloudState
+from kuryrctl.core.cluster import ClusterState
+from kuryrctl.core.diff import Scope
+from kuryrctl.core.errors import KuryrError
+from kuryrctl.core.kinds import Kind
+from kuryrctl.kube import Changed, Down, Listed, Message
+from kuryrctl.reconcile.contracts import Lease
+from kuryrctl.reconcile.leadership import Following, Keeper, Leading
+from kuryrctl.reconcile.once import networks
+from kuryrctl.reconcile.schedule import STALE_CODES
+from kuryrctl.reconcile.turn import Done, Parts, Turn
+
+WATCHED = (Kind.NAMESPACE, Kind.NODE, Kind.KURYR_NODE, Kind.KURYR_PORT, Kind.POD)
+QUIET_S = 0.03
+"""Events that come within this time after one another are answered together: their ports share a call."""
+GATHER_S = 0.15
+"""The longest that an event waits for others."""
+SOON_S = 5.0
+"""After a failed observation, or an outcome that shows that the observed state is stale."""
+IDLE_S = 1.0
+STOP_S = 1.5
+_log = logging.getLogger(__name__)
+
+
+class Follower(Protocol):
+    """An informer."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+Follow = Callable[[Kind, "queue.Queue[Message]"], Follower]
+"""Makes the informer of one kind; `kube.Informer` with its cluster."""
+
+
+class Observed(Struct, frozen=True):
+    """The cloud, as it was after `mark`."""
+
+    cloud: CloudState
+    mark: int
+
+
+class Confirmed(Struct, frozen=True):
+    """The cluster, listed after the owners `asked` for were named by something that was seen."""
+
+    cluster: ClusterState
+    asked: frozenset[str]
+    errors: Mapping[Kind, KuryrError]
+
+
+class Stop(Struct, frozen=True):
+    """End."""
+
+
+class Watch:
+    """One run of the watch."""
+
+    def __init__(self, parts: Parts, lease: Lease, follow: Follow) -> None:
+        self.turn = Turn(parts, Scope.PODS, lease.valid)
+        self.turn.keep_done = False
+        self._lease = lease
+        self._follow = follow
+        self._inbox = self.turn.inbox
+        self._informers: list[Follower] = []
+        self._observing = False
+        self._begun = False
+        self._next_full_s = float("inf")
+        self._refusal = ""
+        self._told = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """Reconcile until `stop` is set; then end within 5 seconds and give the lease back."""
+        duration_s = self.turn.parts.config.lease.duration_s
+        keeper = Keeper(self._lease, duration_s, self._inbox.put)
+        keeper.start()
+        waiter = threading.Thread(target=self._wake_on, args=(stop,), name="stop", daemon=True)
+        waiter.start()
+        try:
+            while not stop.is_set():
+                self.round(self._gather())
+        finally:
+            self._end(keeper)
+
+    def round(self, messages: list[object]) -> None:
+        """Take messages in, plan what they touched, hand out what is ready."""
+        for message in messages:
+            self._take(message)
+        if self._settled:
+            self._work()
+        if self.turn.clock() >= self._next_full_s:
+            self._observe()
+
+    # -- messages
+
+    def _gather(self) -> list[object]:
+        """The next messages: all that come within a moment of each other, so that their ports share calls."""
+        turn = self.turn
+        now = turn.clock()
+        waits = [IDLE_S, self._next_full_s - now]
+        rest = turn.schedule.next_s()
+        if rest is not None:
+            waits.append(rest - now)
+        try:
+            gathered = [self._inbox.get(timeout=max(0.0, min(waits)))]
+        except queue.Empty:
+            return []
+        until = turn.clock() + GATHER_S
+        while (left := until - turn.clock()) > 0:
+            wait = min(QUIET_S, left) if _may_have_company(gathered[-1]) else 0.0
+            try:
+                gathered.append(self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait())
+            except queue.Empty:
+                break
+        return gathered
+
+    def _take(self, message: object) -> None:
+        state, schedule = self.turn.state, self.turn.schedule
+        match message:
+            case Done():
+                faults = self.turn.take(message)
+                for fault in faults:
+                    _log.warning(
+                        "%s %s: %s (%s)", fault.step.action, fault.step.key, fault.error.message, fault.error.code
+                    )
+                if any(fault.error.code in STALE_CODES and fault.failures > 1 for fault in faults):
+                    self._full_by(SOON_S)
+            case Listed():
+                schedule.touch(state.take_list(message.kind, message.items))
+                if self._settled:
+                    self._begin()
+            case Changed():
+                schedule.touch(state.take_change(message.object, deleted=message.deleted))
+            case Down():
+                _log.warning("%s: not followed at the moment: %s", message.kind, message.error.message)
+            case Observed():
+                self._take_cloud(message)
+            case Confirmed():
+                self._take_confirmation(message)
+            case Leading():
+                _log.info("leading")
+                self._observe()
+            case Following():
+                _log.warning("not leading: %s", message.error.message)
+
+    def _take_cloud(self, message: Observed) -> None:
+        self._observing = False
+        errors: Mapping[Kind, KuryrError] = getattr(message.cloud, "errors", {})
+        for kind, error in errors.items():
+            _log.warning("%s not observed: %s", kind, error.message)
+        config = self.turn.parts.config
+        self._full_by(SOON_S if errors else config.full_turn_s, only_later=True)
+        try:
+            self.turn.state.take_cloud(message.cloud, message.mark)
+        except KuryrError as error:
+            self._refuse(error)
+            return
+        if not self.turn.state.cloud.complete:
+            return
+        if not self._informers:
+            self._start_informers()
+        if self._settled:
+            self._begin()
+
+    def _take_confirmation(self, message: Confirmed) -> None:
+        """Owners that are in no list which began after something named them are gone."""
+        missing = set(message.asked)
+        if message.errors:
+            _log.warning("owners not confirmed: %s", ", ".join(error.message for error in message.errors.values()))
+            return
+        missing -= message.cluster.pods.keys()
+        missing -= {node.uid for node in message.cluster.nodes.values()}
+        same = message.cluster.kube_system_uid == self.turn.state.kube_system_uid
+        if same and missing:
+            self.turn.schedule.touch(self.turn.state.prove_absent(missing))
+
+    # -- turns
+
+    @property
+    def _settled(self) -> bool:
+        """Whether every kind was listed and the cloud was observed: before that nothing can be told."""
+        state = self.turn.state
+        return state.complete.issuperset(WATCHED) and state.ports_complete
+
+    def _begin(self) -> None:
+        """A full turn. The lists of the informers' start began after the cloud was seen; later ones did not."""
+        state = self.turn.state
+        if not self._begun:
+            self._begun = True
+            state.prove_absent(state.absent_owners())
+        self.turn.touch_all()
+        unproven = frozenset(state.absent_owners() - state.gone)
+        if unproven:
+            self.turn.submit(lambda: self._confirm(unproven))
+
+    def _work(self) -> None:
+        turn = self.turn
+        try:
+            turn.check()
+        except KuryrError as error:
+            self._refuse(error)
+            return
+        self._refusal = ""
+        turn.plan()
+        turn.limit_deletions()
+        if turn.withheld:
+            self._say(turn.withheld.message)
+        turn.dispatch()
+
+    def _refuse(self, error: KuryrError) -> None:
+        """Nothing can be done until somebody changes something: say it once, look again at the next full turn."""
+        if self._refusal != error.message:
+            _log.error("%s (%s); next: %s", error.message, error.code, error.hint)
+        self._refusal = error.message
+
+    def _say(self, text: str) -> None:
+        if self._told != text:
+            _log.error("%s", text)
+        self._told = text
+
+    # -- observations
+
+    def _observe(self) -> None:
+        starting = bool(self._informers) and not self._settled  # the first lists must not be older than the ports
+        if self._observing or starting or not self._lease.valid():
+            self._full_by(SOON_S, only_later=True)
+            return
+        self._observing = True
+        self._next_full_s = float("inf")
+        mark, config, cloud = self.turn.state.mark(), self.turn.parts.config, self.turn.parts.cloud
+        self.turn.submit(lambda: Observed(cloud.observe(config.cluster_id, networks=networks(config)), mark))
+
+    def _confirm(self, asked: frozenset[str]) -> Confirmed:
+        cluster, errors = self.turn.parts.cluster.observe()
+        return Confirmed(cluster, asked, errors)
+
+    def _full_by(self, delay_s: float, *, only_later: bool = False) -> None:
+        due = self.turn.clock() + delay_s
+        self._next_full_s = due if only_later else min(self._next_full_s, due)
+
+    def _start_informers(self) -> None:
+        followed: queue.Queue[Message] = self._inbox  # type: ignore[assignment]  # a queue of more than Messages
+        self._informers = [self._follow(kind, followed) for kind in WATCHED]
+        for informer in self._informers:
+            informer.start()
+
+    # -- the end
+
+    def _wake_on(self, stop: threading.Event) -> None:
+        stop.wait()
+        self._inbox.put(Stop())
+
+    def _end(self, keeper: Keeper) -> None:
+        """All at once: each part may need its time, all together have five seconds."""
+        enders = [threading.Thread(target=informer.stop, daemon=True) for informer in self._informers]
+        for ender in enders:
+            ender.start()
+        if not self.turn.stop(STOP_S):
+            _log.warning("some calls were still out at the end; the next run finds what became of them")
+        keeper.stop(STOP_S)
+        for ender in enders:
+            ender.join(STOP_S)
+
+
+def _may_have_company(message: object) -> bool:
+    """Whether more like it are likely to come at once: pods are created in droves, answers of workers are not."""
+    return isinstance(message, Changed) and message.kind is Kind.POD

@@ -98,6 +98,7 @@ def _serve(context: Context, service: str) -> None:
         environment = {
             **_tools(layout),
             "TMPDIR": str(temporary),
+            "SPT_NOENV": "1",  # setproctitle wipes /proc/PID/environ, and with it the lab's mark
             "OS_KEYSTONE_CONFIG_FILES": str(configuration),
             "OS_NEUTRON_CONFIG_DIR": str(configuration.parent),
             "OS_NEUTRON_CONFIG_FILES": configuration.name,

@@ -20,6 +20,7 @@ from kuryrctl.lab.install import apt
 from kuryrctl.lab.kubernetes import api, cgroups, node
 from kuryrctl.lab.layout import LONGEST_STATE_PATH, MACHINE_DIR, NODES, Layout
 from kuryrctl.lab.process import (
+    RUNTIME_HELPERS,
     Processes,
     ProcessId,
     boot_id,
@@ -34,7 +35,6 @@ from kuryrctl.lab.process import (
 from kuryrctl.lab.stages import Context, Observer, Silent, Stage, run_stages
 
 CLAIM = MACHINE_DIR / "claim"
-RUNTIME_HELPERS = ("containerd-shim", "runc")  # outlive the process that started them, rightly
 
 
 class Claim(msgspec.Struct, frozen=True):

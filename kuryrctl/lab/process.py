@@ -36,6 +36,8 @@ __all__ = [
     "wait_until",
 ]
 
+RUNTIME_HELPERS = ("containerd-shim", "runc")  # names of processes that rightly outlive the one that started them
+
 interrupt = threading.Event()  # set by the command line on SIGINT/SIGTERM: every wait and every run ends soon
 
 
@@ -49,12 +51,12 @@ class ProcessId(msgspec.Struct, frozen=True):
     def alive(self) -> bool:
         return identity(self.pid) == self
 
-    def send(self, signal_number: int, *, group: bool = False) -> None:
-        """Signal it, or its whole process group; of the dead: nothing."""
+    def send(self, signal_number: int) -> None:
+        """Signal it; of the dead: nothing."""
         if not self.alive():
             return
         try:
-            (os.killpg if group else os.kill)(self.pid, signal_number)
+            os.kill(self.pid, signal_number)
         except ProcessLookupError:
             return
 
@@ -107,12 +109,12 @@ def command_of(process: ProcessId) -> str:
         return ""
 
 
-def signal_all(processes: Iterable[ProcessId], grace_s: float, *, group: bool = False) -> None:
+def signal_all(processes: Iterable[ProcessId], grace_s: float) -> None:
     """TERM to all of them at once, KILL to those that are still there after the grace, and wait until they are gone."""
     waiting = [process for process in processes if process.alive()]
     for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         for process in waiting:
-            process.send(number, group=group)
+            process.send(number)
         deadline = time.monotonic() + patience_s
         while waiting and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -324,9 +326,19 @@ class Processes:
         write_atomically(pid_file, msgspec.json.encode(process))
 
     def stop(self, *names: str, grace_s: float = 3.0) -> None:
-        """End these daemons together: TERM to their process groups, KILL after `grace_s`; of the missing: nothing."""
-        found = {name: process for name in names if (process := self._process(name))}
-        signal_all(found.values(), grace_s, group=True)
+        """End these daemons together with all their children: TERM, then KILL after `grace_s`; of the missing: nothing.
+
+        Children are the processes of the daemon's session, whatever process group they made for themselves; a container
+        runtime's shims are not: they keep containers alive while it is restarted.
+        """
+        leaders = {process.pid: process for name in names if (process := self._process(name))}
+        if leaders:
+            children = [
+                process
+                for process in marked_processes(self._layout)
+                if session_of(process) in leaders and not command_of(process).startswith(RUNTIME_HELPERS)
+            ]
+            signal_all({*leaders.values(), *children}, grace_s)
         for name in names:
             self._layout.pid_file(name).unlink(missing_ok=True)
             if child := self._children.pop(name, None):

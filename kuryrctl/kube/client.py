@@ -21,7 +21,7 @@ from kuryrctl.kube.errors import Gone
 from kuryrctl.kube.events import EventRecorder, ObjectRef
 from kuryrctl.kube.install import Finding, Installer
 from kuryrctl.kube.resources import RESOURCES
-from kuryrctl.kube.transport import JSON, MERGE_PATCH, Transport
+from kuryrctl.kube.transport import JSON, JSON_PATCH, MERGE_PATCH, Response, Transport
 from kuryrctl.kube.watch import Watch
 from kuryrctl.kube.wire import KubeObject, KuryrNodeWire, KuryrPortWire
 
@@ -40,8 +40,15 @@ class Listed(Struct, frozen=True):
 class Kube:
     """One Kubernetes cluster. Thread-safe. Every method raises KuryrErrors with codes ``KUBE-…`` and nothing else."""
 
-    def __init__(self, transport: Transport, *, on_mutation: Callable[[Mutation], None] | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        on_mutation: Callable[[Mutation], None] | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> None:
         self.api = Api(transport, on_mutation)
+        self._page_size = page_size
         self._events = EventRecorder(self.api)
         self._installer = Installer(self.api)
 
@@ -171,7 +178,7 @@ class Kube:
         resource = RESOURCES[kind]
         doing = f"list {resource.plural}"
         found: list[KubeObject] = []
-        query: dict[str, str | int] = {"limit": PAGE_SIZE}
+        query: dict[str, str | int] = {"limit": self._page_size}
         while True:
             response = self.api.call("GET", resource.list_path(node=node, **query), doing)
             page: wire.Page[Any] = decoded(response, doing, resource.page)
@@ -193,11 +200,22 @@ class Kube:
             if there and there.metadata.uid == uid:
                 raise
 
-    def _report(self, path: str, doing: str, uid: str, status: Any) -> Any:
+    def _report(self, path: str, doing: str, uid: str, status: Any) -> Response:
         if not uid:
             raise Invalid(f"{doing}: its uid is not known", code="KUBE-NO-UID")
-        body = {"metadata": {"uid": uid}, "status": status}
-        return self.api.call("PATCH", path, doing, body=body, content_type=MERGE_PATCH)
+        # The uid is tested by the patch itself: a status write of a custom resource ignores a uid in its metadata.
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        try:
+            return self.api.call("PATCH", path, doing, body=patch, content_type=JSON_PATCH)
+        except Invalid as error:
+            there = self.api.get(path.removesuffix("/status"), doing, wire.Bookmark)
+            if error.code == "KUBE-INVALID" and there and there.metadata.uid != uid:
+                message = f"{doing}: another object has its name (uid {there.metadata.uid}, not {uid})"
+                raise Conflict(message, code="KUBE-CONFLICT", request_id=error.request_id) from error
+            raise
 
 
 def _state(listed: Mapping[Kind, tuple[KubeObject, ...]]) -> ClusterState:

@@ -28,7 +28,7 @@ SERIES_END_S = 360.0
 _REMEMBERED = 1000
 _TIMEOUT_S = 5.0
 _NAME_MAX = 220
-_NOTE_MAX = 1024
+_NOTE_MAX_BYTES = 1024
 _log = logging.getLogger(__name__)
 
 
@@ -124,7 +124,6 @@ class EventRecorder:
 
     def _create(self, series: _Series, told: _Told) -> None:
         collection, _, name = series.path.rpartition("/")
-        note = told.message
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -136,6 +135,13 @@ class EventRecorder:
             "reason": told.reason,
             "type": told.type,
             "regarding": told.obj,
-            "note": note if len(note) <= _NOTE_MAX else note[: _NOTE_MAX - 1] + "…",
+            "note": _cut(told.message),
         }
         self._api.call("POST", collection, f"write event {told.reason}", body=body, timeout_s=_TIMEOUT_S)
+
+
+def _cut(text: str) -> str:
+    raw = text.encode()
+    if len(raw) <= _NOTE_MAX_BYTES:
+        return text
+    return raw[: _NOTE_MAX_BYTES - 3].decode(errors="ignore") + "…"

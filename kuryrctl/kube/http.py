@@ -99,8 +99,11 @@ class HttpStream:
         try:
             for chunk in self._answer.stream(None):
                 *lines, rest = (rest + chunk).split(b"\n")
-                yield from filter(None, lines)
-            if rest:
+                for line in filter(None, lines):
+                    if self._closed:  # a TLS socket that was shut down gives what is still in it, undeciphered
+                        return
+                    yield line
+            if rest and not self._closed:
                 yield rest
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # ValueError: Python's TLS socket, read after another thread shut it down.

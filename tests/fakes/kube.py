@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kuryrctl.core.errors import Owner, Unavailable
-from kuryrctl.kube.transport import APPLY_PATCH, JSON, MERGE_PATCH, Response
+from kuryrctl.kube.transport import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Response
 from tests.fakes.kube_schema import problems, pruned, schemas
 
 _OURS = "apis/kuryr.openstack.org/v1"
@@ -90,7 +90,7 @@ class _Change:
 
 @dataclass
 class Fault:
-    """What becomes of the next `times` requests that match. `status` 0: no answer; `effect`: it was done all the same."""
+    """What becomes of the next `times` matching requests. `status` 0: no answer; `effect`: it was done all the same."""
 
     verb: str = ""
     path: str = ""
@@ -309,7 +309,7 @@ class FakeKube:
     # -- faults
 
     def fail(self, status: int = 0, times: int = 1, *, verb: str = "", path: str = "", effect: bool = False) -> None:
-        """The next `times` matching requests are refused, or not answered (`status` 0); with `effect`, after they worked.
+        """The next `times` matching requests are refused, or not answered (0); with `effect`, after they worked.
 
         `verb` is an HTTP method or WATCH; `path` is searched for. Empty: any.
         """
@@ -362,14 +362,15 @@ class FakeKube:
 
     # -- how
 
-    def _serve(self, method: str, target: _Target, body: Object, content_type: str) -> Object:
+    def _serve(self, method: str, target: _Target, body: Any, content_type: str) -> Object:
         if method == "PATCH":
-            method = {MERGE_PATCH: "MERGE", APPLY_PATCH: "APPLY"}.get(content_type, content_type)
-        whole: dict[str, Callable[[_Target, Object], Object]] = {"GET": self._page, "POST": self._create}
-        single: dict[str, Callable[[_Target, Object], Object]] = {
+            method = {MERGE_PATCH: "MERGE", JSON_PATCH: "JSON", APPLY_PATCH: "APPLY"}.get(content_type, content_type)
+        whole: dict[str, Callable[[_Target, Any], Object]] = {"GET": self._page, "POST": self._create}
+        single: dict[str, Callable[[_Target, Any], Object]] = {
             "GET": self._read,
             "PUT": self._replace,
             "MERGE": self._patch,
+            "JSON": self._patch_by_steps,
             "APPLY": self._apply,
             "DELETE": self._delete,
         }
@@ -436,8 +437,27 @@ class FakeKube:
 
     def _patch(self, target: _Target, body: Object) -> Object:
         old = self._there(target)
-        self._require(target, old, body.get("metadata", {}))
+        meta = body.get("metadata", {})
+        self._require(target, old, {"resourceVersion": meta.get("resourceVersion")})
+        if not target.subresource and meta.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            raise _Refused(422, "Invalid", "metadata.uid: Invalid value: field is immutable", target.details)
         return self._updated(target, old, _merged(old, body))
+
+    def _patch_by_steps(self, target: _Target, steps: list[Object]) -> Object:
+        """JSON patch (RFC 6902), of which we use: test a field of the metadata, add a section."""
+        old = self._there(target)
+        new = dict(old)
+        for step in steps:
+            match step["op"], step["path"].split("/")[1:]:
+                case "test", [section, name]:
+                    if old[section][name] != step["value"]:
+                        message = "the server rejected our request due to an error in our request"
+                        raise _Refused(422, "Invalid", message)
+                case "add", [section]:
+                    new[section] = step["value"]
+                case other:
+                    raise NotImplementedError(f"the fake does not patch by {other}")
+        return self._updated(target, old, new)
 
     def _apply(self, target: _Target, body: Object) -> Object:
         assert target.query.get("fieldManager"), "server-side apply needs a field manager"
@@ -471,6 +491,8 @@ class FakeKube:
         return self._there(target)
 
     def _validated(self, target: _Target, obj: Object, old: Object | None) -> Object:
+        if target.plural == "events" and len(obj["note"].encode()) > 1024:
+            raise _Refused(422, "Invalid", "message: can have at most 1024 characters", target.details)
         if target.base != _OURS:
             return obj
         schema = self._schemas[target.plural]

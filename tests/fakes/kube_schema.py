@@ -5,6 +5,7 @@ Only the words that our schemas use; an unknown one is an error, so that the fak
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,8 +24,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 _IMMUTABLE = "self == oldSelf"
 
 
+@functools.cache
 def schemas() -> dict[str, dict[str, Any]]:
-    """The schema of each of our kinds, by plural."""
+    """The schema of each of our kinds, by plural. Read only."""
     return {
         manifest.body["spec"]["names"]["plural"]: manifest.body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         for manifest in manifests()

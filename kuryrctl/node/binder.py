@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from ipaddress import ip_address, ip_interface
 from types import TracebackType
 from typing import Protocol
 
 from msgspec import Struct
 
-from kuryrctl.core.cluster import Interface
+from kuryrctl.core.cluster import Interface, Route
 from kuryrctl.core.errors import KuryrError
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,18 @@ class Finding(Struct, frozen=True):
 
     part: str
     message: str
+
+
+def routes_of(interface: Interface) -> tuple[Route, ...]:
+    """Its routes: the default ones by its gateways, then the others."""
+    default = tuple(Route("::/0" if ":" in gateway else "0.0.0.0/0", gateway) for gateway in interface.gateways)
+    return default + interface.routes
+
+
+def covers(interface: Interface, gateway: str) -> bool:
+    """Whether one of the interface's networks contains the gateway."""
+    wanted = ip_address(gateway)
+    return any(wanted in ip_interface(address).network for address in interface.addresses)
 
 
 class UndoStack:

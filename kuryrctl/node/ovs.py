@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_interface, ip_network
 
-from kuryrctl.core.cluster import Interface, Route
+from kuryrctl.core.cluster import Interface
 from kuryrctl.core.errors import Conflict, Invalid, KuryrError, NotFound, Owner
 from kuryrctl.node import changes, interfaces, namespaces
-from kuryrctl.node.binder import BindRequest, Bound, Finding, UnbindRequest, UndoStack
+from kuryrctl.node.binder import BindRequest, Bound, Finding, UnbindRequest, UndoStack, covers, routes_of
 from kuryrctl.node.changes import Arp, State, VethEnd
 from kuryrctl.node.netlink import Netlink
 from kuryrctl.node.ovsdb import Attachment, Ovsdb
@@ -136,6 +136,14 @@ class OvsBinder:
             there = {link.name for link in host.links()}
         return [known for known in plugged if known.name not in there]
 
+    def half_made(self, is_busy: Callable[[str], bool]) -> list[UnbindRequest]:
+        """Pairs that a killed agent made, but never plugged. `is_busy` tells of sandboxes in work."""
+        with Netlink() as host:
+            noted = [(link.name, link.alias.removeprefix(_NOTE)) for link in host.links() if link.alias[:6] == _NOTE]
+        idle = [(name, note) for name, note in noted if not is_busy(note.partition("/")[0])]
+        plugged = {known.name for known in self._ovsdb.attachments()}  # read last: what ended meanwhile is in here
+        return [UnbindRequest(*note.split("/", 1)) for name, note in idle if name not in plugged]
+
     # --- the parts ---
     def _is_same(self, known: Attachment, request: BindRequest) -> bool:
         return (known.port_id, known.pod_uid, known.sandbox, known.ifname, known.netns) == (
@@ -244,18 +252,6 @@ class _KeyedLocks:
 def host_link_name(port_id: str) -> str:
     """The device of a port on the bridge, as every OVN deployment names it: ``tap`` and 11 characters of the id."""
     return f"tap{port_id[:11]}"
-
-
-def routes_of(interface: Interface) -> tuple[Route, ...]:
-    """Its routes: the default ones by its gateways, then the others."""
-    default = tuple(Route("::/0" if ":" in gateway else "0.0.0.0/0", gateway) for gateway in interface.gateways)
-    return default + interface.routes
-
-
-def covers(interface: Interface, gateway: str) -> bool:
-    """Whether one of the interface's networks contains the gateway."""
-    wanted = ip_address(gateway)
-    return any(wanted in ip_interface(address).network for address in interface.addresses)
 
 
 def _configuration(index: int, wanted: Interface) -> Iterator[changes.Change]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cliff import command, lister, show
 from cliff._argparse import SmartHelpFormatter
 
 from kuryrctl.cli.errors import report
 from kuryrctl.cli.exit_codes import ExitCode
-from kuryrctl.cli.settings import FILE_VARIABLE, Settings, load
 from kuryrctl.core.errors import Invalid, Owner
+
+if TYPE_CHECKING:
+    from kuryrctl.cli.settings import Settings
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, SmartHelpFormatter):
@@ -36,7 +38,7 @@ class _Common(command.Command):
     exit_code: ExitCode = ExitCode.OK
 
     def get_epilog(self) -> str:
-        """The examples. (cliff's own reads the metadata of all installed distributions: 50 ms.)"""
+        """The examples. (cliff's own reads the metadata of all installed distributions.)"""
         return f"examples:\n{self.examples}" if self.examples else ""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -46,7 +48,7 @@ class _Common(command.Command):
         if self.takes_config:
             group = parser.add_argument_group("configuration")
             group.add_argument(
-                "--config", metavar="FILE", help=f"the configuration file (default: ${FILE_VARIABLE} or /etc/kuryrctl)"
+                "--config", metavar="FILE", help="default: $KURYRCTL_CONFIG, then /etc/kuryrctl/kuryrctl.yaml"
             )
             group.add_argument("--cluster-id", metavar="NAME", help="the cluster's name on the cloud objects it owns")
         if self.takes_cluster:
@@ -57,6 +59,8 @@ class _Common(command.Command):
 
     def settings(self, parsed_args: argparse.Namespace) -> Settings:
         """The valid configuration and how to connect. Raises KuryrError where a value can't work."""
+        from kuryrctl.cli.settings import Settings, load
+
         given = vars(parsed_args)
         config, origins = load(parsed_args.config, os.environ, {"cluster_id": parsed_args.cluster_id})
         return Settings(

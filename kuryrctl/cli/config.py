@@ -10,8 +10,6 @@ from typing import Any
 
 from kuryrctl.cli.base import Command, Lister
 from kuryrctl.cli.columns import Joined, Maybe
-from kuryrctl.cli.settings import DEFAULT_FILE, FILE_VARIABLE, validate
-from kuryrctl.core.config import options, value_of
 
 
 class ShowConfig(Lister):
@@ -28,6 +26,8 @@ class ShowConfig(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         """One row for each option."""
+        from kuryrctl.core.config import options, value_of
+
         settings = self.settings(parsed_args)
         rows = [(path, _cell(value_of(settings.config, path)), settings.origins[path]) for path in options()]
         return ("Option", "Value", "Source"), rows
@@ -48,12 +48,19 @@ class ValidateConfig(Command):
         """The file is the only argument."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            "file", metavar="FILE", nargs="?", help=f"default: ${FILE_VARIABLE}, then {DEFAULT_FILE}", type=Path
+            "file",
+            metavar="FILE",
+            nargs="?",
+            help="default: $KURYRCTL_CONFIG, then /etc/kuryrctl/kuryrctl.yaml",
+            type=Path,
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Read the file and say how many options it sets."""
+        from kuryrctl.cli.settings import DEFAULT_FILE, FILE_VARIABLE, validate
+        from kuryrctl.core.config import options
+
         file = parsed_args.file or Path(os.environ.get(FILE_VARIABLE) or DEFAULT_FILE)
         given = validate(file)
         print(f"{file} is valid: it sets {given} of {len(options())} options", file=self.app.stderr)

@@ -16,7 +16,6 @@ from kuryrctl.lab.process import run
 
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
-LINKS = Path("/sys/class/net")
 
 
 def ip(*commands: str, netns: str | None = None) -> None:
@@ -30,9 +29,9 @@ def ip(*commands: str, netns: str | None = None) -> None:
 
 def exists(name: str, netns: str | None = None) -> bool:
     """Whether a link of that name is there."""
-    if netns is None:
-        return (LINKS / name).exists()
-    return name in names(netns)
+    if netns is not None:
+        return name in names(netns)
+    return name in {known for _, known in socket.if_nameindex()}
 
 
 def names(netns: str) -> set[str]:
@@ -47,6 +46,19 @@ def namespace_exists(name: str) -> bool:
     """Whether it is a namespace, and not the plain file that is left where its mount is gone."""
     path = NETNS_DIR / name
     return path.exists() and path.stat().st_dev != NETNS_DIR.stat().st_dev
+
+
+def namespaces_are_mounted() -> bool:
+    """Whether the folder of named namespaces is a mount of its own: ip(8) makes it one with the first namespace."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split()[4] == str(NETNS_DIR) for line in lines)
+
+
+def unmount_namespaces() -> None:
+    """Undo that mount, if no namespace is left in it."""
+    if namespaces_are_mounted() and not any(NETNS_DIR.iterdir()):
+        run(["umount", NETNS_DIR])
+        NETNS_DIR.rmdir()
 
 
 def ensure_namespace(name: str) -> bool:

@@ -1,8 +1,8 @@
 """The observed state as the turn thread holds it: both worlds, kept current by messages and outcomes.
 
 Owned by one thread, without locks. Every change answers which *subjects* (``pod/UID``, ``node/UID``) it concerns. Two
-kinds of knowledge live here that one observation cannot give: whose absence is proven (`gone`), and which objects
-changed after an observation began, so that it cannot take them back.
+kinds of knowledge live here that one observation cannot give: whose absence is proven (`gone`: a uid never comes back),
+and which objects changed after an observation began, so that it cannot take them back.
 Does not know: what should exist, threads, calls.
 """
 
@@ -26,6 +26,7 @@ from kuryrctl.core.specs import KuryrNodeSpec
 from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key
 
 _T = TypeVar("_T")
+_K = TypeVar("_K", KuryrPort, KuryrNode)
 KubeObject = Pod | Node | Namespace | KuryrPort | KuryrNode
 _EMPTY_OWN = Own(Identity("", "", ""), MappingProxyType({}))
 
@@ -49,6 +50,7 @@ class State:
         self.gone: set[str] = set()
         self.witnessed: set[str] = set()
         self._known_gone: set[str] = set()
+        self._missing: dict[str, set[str]] = {}
         self._moment = 0
         self._touched: dict[str, int] = {}
 
@@ -106,19 +108,17 @@ class State:
         self._witness(self.pods.values())
 
     def take_list(self, kind: Kind, items: Iterable[KubeObject]) -> set[Subject]:
-        """Replace one kind by a consistent list. Whoever we knew and it does not name is gone."""
+        """Replace one kind by an informer's list. It proves nobody's absence alone: `take_relist` does that."""
         listed = list(items)
         before = set(self.subjects())
         pods = {item.uid: item for item in listed if isinstance(item, Pod)}
         nodes = {item.name: item for item in listed if isinstance(item, Node)}
         match kind:
             case Kind.POD:
-                self.gone |= self.pods.keys() - pods.keys()
-                self.pods = pods
+                self.pods = {uid: pod for uid, pod in pods.items() if uid not in self.gone}
                 self._witness(pods.values())
             case Kind.NODE:
-                self.gone |= self.nodes_by_uid.keys() - {node.uid for node in nodes.values()}
-                self.nodes = nodes
+                self.nodes = {name: node for name, node in nodes.items() if node.uid not in self.gone}
             case Kind.KURYR_PORT:
                 self.kuryr_ports = {f"{i.namespace}/{i.name}": i for i in listed if isinstance(i, KuryrPort)}
             case Kind.KURYR_NODE:
@@ -145,11 +145,42 @@ class State:
             self.kube_system_uid = "" if deleted else thing.uid
         return set()
 
-    def prove_absent(self, uids: Iterable[str]) -> set[Subject]:
+    def take_relist(self, observed: ClusterState, mark: int) -> None:
+        """Hold a second reading, begun at `mark`, against what events told: they can be lost, and a list can be stale.
+
+        Who is in neither is gone. Who is only in what events told is gone if the reading before said so, too. What has
+        progressed further wins; what changed since `mark` is kept.
+        """
+        if Kind.NAMESPACE in observed.complete:
+            self.kube_system_uid = observed.kube_system_uid
+        if Kind.POD in observed.complete:
+            listed = {uid: pod for uid, pod in observed.pods.items() if uid not in self.gone}
+            for uid, pod in listed.items():
+                known = self.pods.get(uid)
+                if not self._changed_since(f"pod/{uid}", mark) and (known is None or _progress(pod) > _progress(known)):
+                    self.pods[uid] = pod
+            self._miss(
+                POD, {uid for uid in self.pods if uid not in listed and not self._changed_since(f"pod/{uid}", mark)}
+            )
+            self._witness(self.pods.values())
+            self.prove_absent((self.ports.served(POD) | self.assignments.keys()) - observed.pods.keys())
+        if Kind.NODE in observed.complete:
+            for name, node in observed.nodes.items():
+                if node.uid not in self.gone and not self._changed_since(f"node/{name}", mark):
+                    self.nodes[name] = node
+            unlisted = {name for name in self.nodes if name not in observed.nodes}
+            self._miss(NODE, {name for name in unlisted if not self._changed_since(f"node/{name}", mark)})
+            self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
+            self.prove_absent(self.ports.served(NODE) - {node.uid for node in observed.nodes.values()})
+        if Kind.KURYR_PORT in observed.complete:
+            self.kuryr_ports = self._merged("kuryr-port", observed.kuryr_ports, self.kuryr_ports, mark)
+        if Kind.KURYR_NODE in observed.complete:
+            self.kuryr_nodes = self._merged("kuryr-node", observed.kuryr_nodes, self.kuryr_nodes, mark)
+        self._rebuild()
+
+    def prove_absent(self, uids: Iterable[str]) -> None:
         """These owners are in no list that began after what names them was seen."""
-        proven = {uid for uid in uids if uid not in self.pods and uid not in self.nodes_by_uid}
-        self.gone |= proven
-        return {pod_subject(uid) for uid in proven} | {node_subject(uid) for uid in proven}
+        self.gone |= {uid for uid in uids if uid not in self.pods and uid not in self.nodes_by_uid}
 
     # -- the cloud
 
@@ -198,6 +229,7 @@ class State:
                 concerned |= self._kuryr_port(thing, deleted=False)
             case KuryrNode():
                 self.kuryr_nodes[thing.name] = thing
+                self._touch(f"kuryr-node/{thing.name}")
                 if isinstance(step.spec, KuryrNodeSpec):
                     concerned.add(node_subject(step.spec.node_uid))
             case Network() | Subnet() | Router() | SecurityGroup() | SecurityGroupRule() | Port():
@@ -260,11 +292,12 @@ class State:
             self.ports = Ports(self.own.identity, ports.values())
 
     def _pod(self, pod: Pod, deleted: bool) -> set[Subject]:
+        self._touch(f"pod/{pod.uid}")
         if deleted:
             self.pods.pop(pod.uid, None)
             self.gone.add(pod.uid)
             self.witnessed.add(pod.uid)
-        else:
+        elif pod.uid not in self.gone:
             self.pods[pod.uid] = pod
             self._witness((pod,))
         return {pod_subject(pod.uid)}
@@ -272,6 +305,9 @@ class State:
     def _node(self, node: Node, deleted: bool) -> set[Subject]:
         known = self.nodes.get(node.name)
         concerned = {node_subject(node.uid)}
+        self._touch(f"node/{node.name}")
+        if node.uid in self.gone:
+            return concerned
         if deleted:
             self.gone.add(node.uid)
             self.witnessed.add(node.uid)
@@ -295,6 +331,7 @@ class State:
             return concerned
         if known and deleted and known.uid != port.uid:
             return concerned
+        self._touch(f"kuryr-port/{name}")
         if known:
             concerned.add(pod_subject(known.pod_uid))
             self.assignments.pop(known.pod_uid, None)
@@ -308,6 +345,7 @@ class State:
         known = self.kuryr_nodes.get(held.name)
         node = self.nodes.get(held.name)
         concerned = {node_subject(node.uid)} if node else set()
+        self._touch(f"kuryr-node/{held.name}")
         if deleted:
             if known and known.uid == held.uid:
                 del self.kuryr_nodes[held.name]
@@ -317,6 +355,31 @@ class State:
         self.kuryr_nodes[held.name] = held
         same_spec = known is not None and known.node_port == held.node_port
         return set() if same_spec else concerned  # a heartbeat concerns nobody here
+
+    def _miss(self, role: str, missing: set[str]) -> None:
+        """These were told of by events, but a reading lacks them."""
+        for name in missing & self._missing.get(role, set()):
+            if role == POD:
+                del self.pods[name]
+                self.gone.add(name)
+            else:
+                self.gone.add(self.nodes.pop(name).uid)
+        self._missing[role] = missing
+
+    def _merged(self, kind: str, observed: Mapping[str, _K], known: Mapping[str, _K], mark: int) -> dict[str, _K]:
+        """The observed ones, but where ours is newer or changed since the reading began."""
+        merged = dict(observed)
+        for name in {*observed, *known}:
+            ours, theirs = known.get(name), observed.get(name)
+            newer = ours is not None and theirs is not None and _older(theirs.resource_version, ours.resource_version)
+            if newer or self._changed_since(f"{kind}/{name}", mark):
+                merged.pop(name, None)
+                if ours is not None:
+                    merged[name] = ours
+        return merged
+
+    def _changed_since(self, what: str, mark: int) -> bool:
+        return self._touched.get(what, 0) > mark
 
     def _rebuild(self) -> None:
         self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
@@ -340,7 +403,7 @@ class State:
     def _with_later_changes(self, observed: Mapping[str, Port], mark: int) -> dict[str, Port]:
         ports = dict(observed)
         for id_, moment in self._touched.items():
-            if moment <= mark:
+            if moment <= mark or "/" in id_:
                 continue
             ours = self.ports.by_id(id_)
             if ours is None:
@@ -352,6 +415,11 @@ class State:
 
 def _newer(observed: Mapping[str, _T], known: Mapping[str, _T], complete: bool) -> Mapping[str, _T]:
     return observed if complete else known
+
+
+def _progress(pod: Pod) -> tuple[bool, bool, bool]:
+    """How far a pod has come: nothing of it is ever taken back (Kubernetes pod life cycle)."""
+    return (bool(pod.node), pod.deleting, pod.phase in FINISHED_PHASES)
 
 
 def _older(one: str, other: str) -> bool:

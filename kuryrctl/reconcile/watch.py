@@ -2,7 +2,7 @@
 
     lease taken -> cloud observed -> informers started -> all kinds listed: the first turn
     event  -> dirty subjects -> (a moment later, together) steps -> calls -> outcomes
-    full   -> cloud observed anew; ports whose owner is nowhere: pods and nodes listed anew before anything is deleted
+    full   -> cloud observed anew, then the cluster: what no event told, and proof of who is gone
 
 One thread, `Watch.run`, owns all state; everything else only puts messages on its queue. Faults are told and retried;
 none ends the process. Does not know: signals, command lines.
@@ -55,18 +55,11 @@ Follow = Callable[[Kind, "queue.Queue[Message]"], Follower]
 
 
 class Observed(Struct, frozen=True):
-    """The cloud, as it was after `mark`."""
+    """The cloud and then (None: not asked for) the cluster, as they were after `mark`."""
 
     cloud: CloudState
+    cluster: ClusterState | None
     mark: int
-
-
-class Confirmed(Struct, frozen=True):
-    """The cluster, listed after the owners `asked` for were named by something that was seen."""
-
-    cluster: ClusterState
-    asked: frozenset[str]
-    errors: Mapping[Kind, KuryrError]
 
 
 class Stop(Struct, frozen=True):
@@ -155,8 +148,6 @@ class Watch:
                 _log.warning("%s: not followed at the moment: %s", message.kind, message.error.message)
             case Observed():
                 self._take_cloud(message)
-            case Confirmed():
-                self._take_confirmation(message)
             case Leading():
                 _log.info("leading")
                 self._observe()
@@ -179,20 +170,10 @@ class Watch:
             return
         if not self._informers:
             self._start_informers()
+        if message.cluster is not None and Kind.PORT in message.cloud.complete:
+            self.turn.state.take_relist(message.cluster, message.mark)
         if self._settled:
             self._begin()
-
-    def _take_confirmation(self, message: Confirmed) -> None:
-        """Owners that are in no list which began after something named them are gone."""
-        missing = set(message.asked)
-        if message.errors:
-            _log.warning("owners not confirmed: %s", ", ".join(error.message for error in message.errors.values()))
-            return
-        missing -= message.cluster.pods.keys()
-        missing -= {node.uid for node in message.cluster.nodes.values()}
-        same = message.cluster.kube_system_uid == self.turn.state.kube_system_uid
-        if same and missing:
-            self.turn.schedule.touch(self.turn.state.prove_absent(missing))
 
     # -- turns
 
@@ -203,15 +184,14 @@ class Watch:
         return state.complete.issuperset(WATCHED) and state.ports_complete
 
     def _begin(self) -> None:
-        """A full turn. The lists of the informers' start began after the cloud was seen; later ones did not."""
+        """Look at everybody. The first lists began after the cloud was seen; who is absent later is to be confirmed."""
         state = self.turn.state
         if not self._begun:
             self._begun = True
             state.prove_absent(state.absent_owners())
+        elif state.absent_owners() - state.gone:
+            self._full_by(SOON_S)
         self.turn.touch_all()
-        unproven = frozenset(state.absent_owners() - state.gone)
-        if unproven:
-            self.turn.submit(lambda: self._confirm(unproven))
 
     def _work(self) -> None:
         turn = self.turn
@@ -247,12 +227,13 @@ class Watch:
             return
         self._observing = True
         self._next_full_s = float("inf")
-        mark, config, cloud = self.turn.state.mark(), self.turn.parts.config, self.turn.parts.cloud
-        self.turn.submit(lambda: Observed(cloud.observe(config.cluster_id, networks=networks(config)), mark))
+        mark, parts, again = self.turn.state.mark(), self.turn.parts, self._begun
 
-    def _confirm(self, asked: frozenset[str]) -> Confirmed:
-        cluster, errors = self.turn.parts.cluster.observe()
-        return Confirmed(cluster, asked, errors)
+        def observe() -> Observed:
+            cloud = parts.cloud.observe(parts.config.cluster_id, networks=networks(parts.config))
+            return Observed(cloud, parts.cluster.observe()[0] if again else None, mark)
+
+        self.turn.submit(observe)
 
     def _full_by(self, delay_s: float, *, only_later: bool = False) -> None:
         due = self.turn.clock() + delay_s

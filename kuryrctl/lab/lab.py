@@ -138,8 +138,7 @@ def _down(layout: Layout, observer: Observer | None) -> None:
 
         return Stage(name, title, attempt, needs)
 
-    # Links and namespaces with the lab's names are the lab's only if it claimed the machine in this boot.
-    ours = _claimed_by() == str(layout.state)
+    ours = _is_ours(layout)
     steps = [
         tried("stop-kuryr", "stopping engine and agents", kuryr.down),
         tried("stop-kubernetes", "stopping Kubernetes", kubernetes.down, "stop-kuryr"),
@@ -160,6 +159,11 @@ def _down(layout: Layout, observer: Observer | None) -> None:
     shutil.rmtree(layout.run, ignore_errors=True)
     for path in (CLAIM, *(MACHINE_DIR / member.name for member in NODES)):
         path.unlink(missing_ok=True)
+
+
+def _is_ours(layout: Layout) -> bool:
+    """Whether links and namespaces with the lab's names are this lab's: it claimed the machine, or runs on it."""
+    return _claimed_by() == str(layout.state) or (_claimed_by() is None and bool(marked_processes(layout)))
 
 
 def _sweep(layout: Layout) -> None:
@@ -187,13 +191,10 @@ def _claim(layout: Layout, context: Context) -> None:
         raise LabError(
             f"this machine already has the lab of {owner}", hint=f"kuryrctl lab down --state {owner}, then once more"
         )
-    if owner is None:
+    if not _is_ours(layout):
         machine.refuse_collisions(layout)
         shutil.rmtree(layout.run, ignore_errors=True)  # sockets and pid files of another boot
-        layout.run.mkdir(parents=True)
-        claim = Claim(str(layout.state), boot_id())
-        write_atomically(CLAIM, msgspec.json.encode(claim), 0o644)
-        return
+    write_atomically(CLAIM, msgspec.json.encode(Claim(str(layout.state), boot_id())), 0o644)
     layout.run.mkdir(parents=True, exist_ok=True)
     processes = context.processes
     signal_all(_strays(layout, processes), grace_s=2.0)

@@ -47,6 +47,28 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.lab:LabReset",
         "End the lab and forget its databases, configuration and logs; what is installed stays",
     ),
+    "node agent": Entry(
+        "kuryrctl.cli.node:RunAgent",
+        "Run this node's agent: bind pods for the container runtime, keep the node port, report",
+    ),
+    "node install": Entry(
+        "kuryrctl.cli.node:InstallEntry", "Put the CNI entry and its configuration where the container runtime looks"
+    ),
+    "node list": Entry(
+        "kuryrctl.cli.node:ListPlugged", "List what is plugged into this node's integration bridge, for which pod"
+    ),
+    "node bind": Entry(
+        "kuryrctl.cli.node:BindPod", "Bind a pod's assigned port into a network namespace, as the CNI entry does"
+    ),
+    "node unbind": Entry(
+        "kuryrctl.cli.node:UnbindSandbox",
+        "Take away what a sandbox has on this node, as a CNI DEL does; of the missing: success",
+    ),
+    "node check": Entry(
+        "kuryrctl.cli.node:CheckBound",
+        "Compare what is bound on this node with what was assigned; exits with 20 when something differs",
+    ),
+    "node gc": Entry("kuryrctl.cli.node:CollectGarbage", "Remove from this node what serves no sandbox any more"),
 }
 
 

@@ -148,6 +148,7 @@ class FakeStream:
                     return line
         if self.bookmarks:
             self.bookmarks -= 1
+            self._kube.changed.notify_all()
             meta = {"resourceVersion": str(self._kube.version)}
             return {"type": "BOOKMARK", "object": {"kind": "Bookmark", "metadata": meta}}
         return None
@@ -333,11 +334,13 @@ class FakeKube:
             self.changed.notify_all()
 
     def send_bookmarks(self) -> None:
-        """A bookmark on every open watch."""
+        """A bookmark on every open watch; returns when their readers have it."""
         with self.changed:
             for stream in self._streams:
                 stream.bookmarks += 1
             self.changed.notify_all()
+            taken = self.changed.wait_for(lambda: all(s.closed or not s.bookmarks for s in self._streams), timeout=10)
+            assert taken, "nobody reads a watch"
 
     def freeze_lists(self) -> None:
         """From now on every list is as of now: a stale read."""
@@ -354,6 +357,10 @@ class FakeKube:
     def open_watches(self) -> int:
         """How many watches are open."""
         return sum(not stream.closed for stream in self._streams)
+
+    def names(self) -> set[Key]:
+        """What exists: (plural, namespace, name)."""
+        return set(self._objects)
 
     def objects(self, plural: str) -> dict[str, Object]:
         """All objects, by ``namespace/name`` or name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from msgspec.structs import replace
 
@@ -151,7 +153,7 @@ def test_a_port_never_changes_its_pod_nor_its_node(world: World) -> None:
     port = world.kube.write_kuryr_port(kuryr_port(world, "web-0", world.add_pod("web-0")))
 
     for other in (replace(port, pod_uid=OTHER_UID), replace(port, node=NODE_B)):
-        assert isinstance(refusal(lambda other=other: world.kube.write_kuryr_port(other)), Invalid)
+        assert isinstance(refusal(partial(world.kube.write_kuryr_port, other)), Invalid)
     assert listed(world) == [port]
 
 

@@ -32,7 +32,7 @@ INTERFACE = Interface(
 )
 
 
-def eventually(what: Callable[[], T], timeout_s: float = 90.0) -> T:
+def eventually(what: Callable[[], T | None], timeout_s: float = 90.0) -> T:
     """The first true value of `what`; it fails the test when none comes."""
     deadline = time.monotonic() + timeout_s
     while True:

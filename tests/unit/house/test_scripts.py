@@ -25,7 +25,7 @@ esac
 PYTEST = """#!/bin/bash
 echo "pytest ${OS_CLOUD:-no-cloud} $*" >> "$NOTES"
 for word in "$@"; do case "$word" in --junit-xml=*) xml=${word#*=} ;; esac; done
-case "$*" in *functional*) set -- $FUNCTIONAL ;; *) set -- $FAST ;; esac
+case "$*" in *functional*) set -- $FUNCTIONAL ;; *--lab*) set -- $CONTRACT ;; *) set -- $FAST ;; esac
 echo "<testsuites><testsuite tests=\\"$1\\" failures=\\"$2\\" errors=\\"0\\" skipped=\\"$3\\"/></testsuites>" > "$xml"
 exit $(($2 > 0))
 """
@@ -49,7 +49,13 @@ class Checkout:
             (folder / name).touch()
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        usual = {"PATH": "/usr/bin:/bin", "LAB_STATUS": "1", "FAST": "9 0 1", "FUNCTIONAL": "5 0 0"}
+        usual = {
+            "PATH": "/usr/bin:/bin",
+            "LAB_STATUS": "1",
+            "FAST": "9 0 1",
+            "CONTRACT": "3 0 0",
+            "FUNCTIONAL": "5 0 0",
+        }
         environment = {**usual, "NOTES": str(self.notes), **variables}
         return subprocess.run(words, capture_output=True, text=True, check=False, cwd="/", env=environment, timeout=60)
 
@@ -81,24 +87,34 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
         "kuryrctl lab status",
         "kuryrctl lab up",
         "kuryrctl lab env",
-        "pytest lab -q -m not long",
+        "pytest lab -q -m lab and (not long) --lab",
+        "pytest lab -q -m not long --lab",
         "kuryrctl lab down",
     ]
-    assert ran.stdout.splitlines()[-2:] == [
-        "unit and contract tests: 8 passed, 0 failed, 1 skipped",
-        "functional tests: 5 passed, 0 failed, 0 skipped",
+    assert ran.stdout.splitlines()[-3:] == [
+        "unit and contract: 8 passed, 0 failed, 1 skipped",
+        "contract on the lab: 3 passed, 0 failed, 0 skipped",
+        "functional: 5 passed, 0 failed, 0 skipped",
     ]
 
 
 def test_a_lab_that_was_up_stays_up(checkout):
     assert checkout.script("scripts/test", "--long", LAB_STATUS="0").returncode == 0
-    assert checkout.calls() == ["pytest no-cloud -q -m", "kuryrctl lab status", "kuryrctl lab env", "pytest lab -q -m"]
+    assert checkout.calls() == [
+        "pytest no-cloud -q -m long or not long",
+        "kuryrctl lab status",
+        "kuryrctl lab env",
+        "pytest lab -q -m lab and (long or not long) --lab",
+        "pytest lab -q -m long or not long --lab",
+    ]
 
 
 @pytest.mark.parametrize(
     "variables",
     [
         {"FAST": "9 1 0"},
+        {"CONTRACT": "3 1 0"},
+        {"CONTRACT": "3 0 1"},
         {"FUNCTIONAL": "5 1 0"},
         {"FUNCTIONAL": "5 0 1"},
         {"FUNCTIONAL": "0 0 0"},

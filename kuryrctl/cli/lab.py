@@ -292,13 +292,15 @@ def _timings(layout: Layout, progress: Progress) -> list[str]:
 
 
 class _ending_on_sigterm:  # noqa: N801  used as a function
-    """While this lasts, SIGTERM ends the command as Ctrl-C does."""
+    """While this lasts, SIGTERM ends the command as Ctrl-C does; either leaves a word on what to do next."""
 
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGTERM, self._raise)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            print("interrupted: kuryrctl lab up goes on from here, kuryrctl lab down removes it", file=sys.stderr)
 
     @staticmethod
     def _raise(number: int, frame: FrameType | None) -> NoReturn:

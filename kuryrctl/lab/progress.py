@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from kuryrctl.lab.errors import InterruptedLabError
 from kuryrctl.lab.stages import Stage
 
 QUIET_S = 8.0  # plain lines: the longest silence
@@ -83,7 +84,8 @@ class Plain(Progress):
     def finished(self, stage: Stage, elapsed_s: float, error: BaseException | None) -> None:
         super().finished(stage, elapsed_s, error)
         if error is not None:
-            self._say(f"{stage.title}: failed after {elapsed_s:.1f} s")
+            outcome = "interrupted" if isinstance(error, InterruptedLabError) else "failed"
+            self._say(f"{stage.title}: {outcome} after {elapsed_s:.1f} s")
         elif elapsed_s >= SHOWN_SECONDS_FROM:
             self._say(f"{stage.title}: {elapsed_s:.1f} s")
 

@@ -73,9 +73,8 @@ def remove_guard() -> None:
         kept.replace(SERVICE_GUARD)
 
 
-def debian_mirror() -> str:
+def debian_mirror(folder: Path = Path("/etc/apt")) -> str:
     """The address this machine itself gets Debian's packages from (deb822 and one-line sources, sources.list(5))."""
-    folder = Path("/etc/apt")
     for source in sorted((folder / "sources.list.d").glob("*.sources")):
         for stanza in source.read_text().split("\n\n"):
             fields = {

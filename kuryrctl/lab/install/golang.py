@@ -18,6 +18,7 @@ from kuryrctl.lab.install import pip, versions
 from kuryrctl.lab.layout import Layout
 from kuryrctl.lab.process import follow, run
 
+KUBERNETES_MODULE = "k8s.io/kubernetes"
 STATIC = {"CGO_ENABLED": "0"}
 SMALL = "-s -w"
 
@@ -61,7 +62,7 @@ def _kubernetes_ldflags() -> str:
 KUBERNETES = Product(
     name="kubernetes",
     version=versions.KUBERNETES,
-    modules=(("k8s.io/kubernetes", f"v{versions.KUBERNETES}"),),
+    modules=((KUBERNETES_MODULE, f"v{versions.KUBERNETES}"),),
     # agnhost is the test server of Kubernetes' own end-to-end tests; in one module it shares the compiled packages.
     packages=((".", "labkube"), ("k8s.io/kubernetes/test/images/agnhost", "agnhost")),
     ldflags=_kubernetes_ldflags(),
@@ -163,25 +164,25 @@ def _build(product: Product, layout: Layout, home: Path, report: Callable[[str],
 
 
 def _go_mod(product: Product, go: Path, report: Callable[[str], None]) -> str:
-    """A go.mod that requires the product's modules.
+    for module, version in product.modules:
+        if module == KUBERNETES_MODULE:
+            report(f"reading what {module} {version} requires")
+            return go_mod(product, _module_file(module, version, go))
+    return go_mod(product)
+
+
+def go_mod(product: Product, kubernetes: str = "") -> str:
+    """A go.mod that requires the product's modules; `kubernetes` is the go.mod of Kubernetes, for a product with it.
 
     Kubernetes names its own parts at v0.0.0 and replaces them by folders; outside its tree each of them is replaced by
     the release published beside it (v1.X.Y is v0.X.Y there), and etcd is taken at the version Kubernetes names.
     """
-    requires = list(product.modules)
-    replaces: list[str] = []
-    for module, version in product.modules:
-        if module != "k8s.io/kubernetes":
-            continue
-        report(f"reading what {module} {version} requires")
-        text = _module_file(module, version, go)
-        parts = re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0(?!\S)", text, re.MULTILINE)
-        replaces = [f"{part} => {part} v0.{version.split('.', 1)[1]}" for part in sorted(set(parts))]
-        if product.source:
-            requires += re.findall(r"^\s+(go\.etcd\.io/etcd/server/v3) (\S+)", text, re.MULTILINE)
+    requires = [*product.modules, *re.findall(r"^\s+(go\.etcd\.io/etcd/server/v3) (\S+)", kubernetes, re.MULTILINE)]
+    parts = re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0(?!\S)", kubernetes, re.MULTILINE)
+    release = f"v0.{product.version.split('.', 1)[1]}"
     lines = [f"module kuryr.lab/{product.name}", "", f"go {'.'.join(map(str, versions.GO_AT_LEAST))}.0", ""]
     lines += [f"require {module} {version}" for module, version in requires]
-    lines += [f"replace {replacement}" for replacement in replaces]
+    lines += [f"replace {part} => {part} {release}" for part in sorted(set(parts))]
     return "\n".join(lines) + "\n"
 
 

@@ -48,17 +48,16 @@ def namespace_exists(name: str) -> bool:
     return path.exists() and path.stat().st_dev != NETNS_DIR.stat().st_dev
 
 
-def namespaces_are_mounted() -> bool:
-    """Whether the folder of named namespaces is a mount of its own: ip(8) makes it one with the first namespace."""
+def mounts_of_namespaces() -> int:
+    """How often the folder of named namespaces is a mount of its own: ip(8) makes it one with the first namespace."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return any(line.split()[4] == str(NETNS_DIR) for line in lines)
+    return sum(line.split()[4] == str(NETNS_DIR) for line in lines)
 
 
-def unmount_namespaces() -> None:
-    """Undo that mount, if no namespace is left in it."""
-    if namespaces_are_mounted() and not any(NETNS_DIR.iterdir()):
+def unmount_namespaces(leave: int) -> None:
+    """Undo that mount down to `leave` times, if no namespace is left in it."""
+    while mounts_of_namespaces() > leave and not any(NETNS_DIR.iterdir()):
         run(["umount", NETNS_DIR])
-        NETNS_DIR.rmdir()
 
 
 def ensure_namespace(name: str) -> bool:

@@ -57,8 +57,9 @@ def _ready(each: Chassis) -> Callable[[Context], bool]:
 
 def lay_cables(context: Context) -> None:
     """Namespaces of the nodes, each with eth0 on the management bridge and under0 on the underlay."""
-    if not links.namespaces_are_mounted():
-        _mount_marker(context.layout).touch()
+    before = _mounts_before(context.layout)
+    if not before.exists():
+        before.write_text(str(links.mounts_of_namespaces()))
     bridge = places.MANAGEMENT_BRIDGE
     if not links.exists(bridge):
         links.ip(f"link add {bridge} type bridge")
@@ -138,9 +139,10 @@ def down(context: Context) -> None:
         links.remove_namespace(node.netns)
     links.remove_links(name for node in NODES for name in (node.netns, node.underlay_link))
     links.remove_links([places.MANAGEMENT_BRIDGE])
-    if _mount_marker(context.layout).exists():
-        links.unmount_namespaces()
-        _mount_marker(context.layout).unlink()
+    before = _mounts_before(context.layout)
+    if before.exists():
+        links.unmount_namespaces(leave=int(before.read_text()))
+        before.unlink()
     for folder in [context.layout.ovn_run, *(context.layout.ovs_run(each.name) for each in ALL)]:
         shutil.rmtree(folder, ignore_errors=True)
     left = [name for name in _own_links() if links.exists(name)]
@@ -148,9 +150,9 @@ def down(context: Context) -> None:
         raise LabError(f"links of the lab could not be removed: {', '.join(left)}", hint="kuryrctl lab down")
 
 
-def _mount_marker(layout: Layout) -> Path:
-    """Says that the folder of namespaces was no mount before the lab's first one."""
-    return layout.run / "namespaces-mounted"
+def _mounts_before(layout: Layout) -> Path:
+    """Keeps how often the folder of namespaces was a mount before the lab's first one."""
+    return layout.run / "mounts-of-netns"
 
 
 def _own_links() -> list[str]:

@@ -11,13 +11,12 @@ import msgspec
 
 from kuryrctl.lab import layout as places
 from kuryrctl.lab.errors import LabError
-from kuryrctl.lab.layout import NETNS_DIR
 from kuryrctl.lab.network import chassis as ovs
 from kuryrctl.lab.network import links
 from kuryrctl.lab.network.chassis import Chassis
 from kuryrctl.lab.openstack import password
 from kuryrctl.lab.openstack.api import Network
-from kuryrctl.lab.process import run, wait_until
+from kuryrctl.lab.process import wait_until
 from kuryrctl.lab.stages import Context
 
 NAME = "lab-vm"
@@ -128,8 +127,3 @@ def vm_down(context: Context) -> None:
         ovs.vsctl(context.layout, chassis, "--if-exists", "del-port", ovs.INTEGRATION_BRIDGE, LINK)
     links.remove_namespace(NETNS)
     links.remove_links([LINK])
-
-
-def run_in_vm(*argv: str, timeout_s: float = 30.0) -> str:
-    """Run a command as if on the VM."""
-    return run(["nsenter", f"--net={NETNS_DIR / NETNS}", "--", *argv], timeout_s=timeout_s)

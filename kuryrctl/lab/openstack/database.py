@@ -11,7 +11,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from kuryrctl.lab.layout import Layout
+from kuryrctl.lab.layout import MARKER, Layout
 from kuryrctl.lab.openstack import config
 from kuryrctl.lab.process import run, wait_until, write_atomically
 from kuryrctl.lab.stages import Context
@@ -62,6 +62,11 @@ def start_mariadb(context: Context) -> None:
     if context.processes.running("mariadb") and _greets(layout):
         return
     data, new = layout.db / "mysql", layout.db / "mysql.new"
+    temporary = (
+        layout.run / "tmp" / "mariadb"
+    )  # a starting server deletes the temporary tables of others in a common one
+    temporary.mkdir(parents=True, exist_ok=True)
+    env = {"TMPDIR": str(temporary), MARKER: str(layout.state)}  # marked: installing outlives a killed `lab up`
     if not data.exists():
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700, parents=True)
@@ -74,7 +79,7 @@ def start_mariadb(context: Context) -> None:
             "--skip-test-db",
             "--skip-name-resolve",
         ]
-        run(install, timeout_s=120)
+        run(install, env=env, timeout_s=120)
         new.replace(data)
     command = [
         "mariadbd",
@@ -94,7 +99,7 @@ def start_mariadb(context: Context) -> None:
         "--character-set-server=utf8mb3",
         "--collation-server=utf8mb3_general_ci",
     ]
-    context.processes.start("mariadb", command)
+    context.processes.start("mariadb", command, env=env)
     wait_until(
         lambda: _greets(layout),
         "MariaDB greets on its socket",

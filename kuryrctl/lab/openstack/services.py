@@ -17,7 +17,7 @@ from kuryrctl.lab.stages import Context, Stage
 
 SERVER_THREADS = {"keystone": 4, "neutron": 10, "octavia": 4}
 PORTS = {"keystone": places.KEYSTONE_PORT, "neutron": places.NEUTRON_PORT, "octavia": places.OCTAVIA_PORT}
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 180.0  # a busy machine; a dead service is noticed at once
 # In the order in which they are stopped: who asks before who answers.
 COMPONENTS = ("octavia", "neutron", "keystone", "mariadb")
 CENTRAL = ("ovn-northd", "ovn-nb", "ovn-sb")  # lab.network's; their databases are wiped together with Neutron's

@@ -168,3 +168,33 @@ def kubeconfig_with(token: str, folder: Path) -> Path:
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def exists(real: RealWorld, path: str) -> bool:
+    return real.transport.request("GET", path).status != 404
+
+
+@pytest.mark.parametrize("policy", ["Foreground", "Background", "Orphan"])
+def test_nothing_of_the_users_hangs_however_a_pod_is_deleted(real: RealWorld, port: KuryrPort, policy: str) -> None:
+    """The garbage collector passes the policies: to delete, to take finalizers and owner references away."""
+    pod = f"/api/v1/namespaces/{real.namespace}/pods/web-0"
+    owned = f"/apis/kuryr.openstack.org/v1/namespaces/{real.namespace}/kuryrports/web-0"
+    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy, "gracePeriodSeconds": 0}
+
+    real.kube.api.call("DELETE", pod, "delete the pod", body=body)
+
+    eventually(lambda: not exists(real, pod))
+    if policy == "Orphan":
+        assert exists(real, owned)
+    else:
+        eventually(lambda: not exists(real, owned))
+
+
+def test_a_namespace_with_ports_in_it_can_be_deleted(real: RealWorld, port: KuryrPort) -> None:
+    another = RealWorld(real.kube)
+    path = f"/api/v1/namespaces/{another.namespace}"
+    real.kube.write_kuryr_port(kuryr_port(another, "web-0", another.add_pod("web-0")))
+
+    another.close()
+
+    eventually(lambda: not exists(real, path))

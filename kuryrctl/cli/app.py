@@ -70,6 +70,7 @@ def write_overview(out: TextIO, program: str, words: list[str] | None = None) ->
             "",
             GLOBAL_OPTIONS,
             f"{program} COMMAND --help explains one command. `openstack kuryr` runs the same.",
+            'Words may be shortened (kuryrctl po l). For bash: eval "$(kuryrctl complete)"',
         ]
     out.write("\n".join(lines) + "\n")
     out.flush()

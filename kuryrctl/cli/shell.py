@@ -58,10 +58,14 @@ class Shell(App):
         return parser
 
     def configure_logging(self) -> None:
-        """Messages to stderr; everything to the log file, when there is one."""
+        """Messages to stderr; everything to the log file, when there is one.
+
+        Loggers get the least level that somebody reads: keystoneauth formats every request when DEBUG is enabled.
+        """
         root = logging.getLogger()
-        root.setLevel(logging.DEBUG)
         ours, others = LEVELS[min(self.options.verbose_level, len(LEVELS) - 1)]
+        root.setLevel(logging.DEBUG if self.options.log_file else others)
+        logging.getLogger("kuryrctl").setLevel(logging.DEBUG if self.options.log_file else ours)
         console = logging.StreamHandler(self.stderr)
         console.addFilter(lambda record: record.levelno >= (ours if record.name.startswith("kuryrctl") else others))
         console.setFormatter(logging.Formatter("%(message)s"))

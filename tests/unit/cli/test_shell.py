@@ -95,11 +95,14 @@ def commands_of_this_file(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, kind in {"test fail": Fail, "test end": End, "test rows": Rows, "test one": One}.items():
         summary = (kind.__doc__ or "").splitlines()[0]
         monkeypatch.setitem(commands.COMMANDS, name, Entry(f"{kind.__module__}:{kind.__name__}", summary))
-    before = list(logging.getLogger().handlers)
+    root, ours = logging.getLogger(), logging.getLogger("kuryrctl")
+    before, levels = list(root.handlers), (root.level, ours.level)
     yield
-    for handler in set(logging.getLogger().handlers) - set(before):
-        logging.getLogger().removeHandler(handler)
+    for handler in set(root.handlers) - set(before):
+        root.removeHandler(handler)
         handler.close()
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 def run(*words: str) -> int:
@@ -268,6 +271,17 @@ def test_messages_go_to_stderr_as_loud_as_asked(capsys, flags, messages):
     out, err = capsys.readouterr()
     assert [line for line in err.splitlines() if line in {"ours", "ours in detail", "theirs"}] == messages
     json.loads(out)
+
+
+def test_libraries_are_not_asked_for_messages_that_nobody_reads():
+    run("test", "rows", "-f", "json")
+
+    assert not logging.getLogger("keystoneauth").isEnabledFor(logging.DEBUG)
+
+
+def test_bash_can_complete(capsys):
+    assert run("complete") == 0
+    assert "complete -F _kuryrctl kuryrctl" in capsys.readouterr().out
 
 
 def test_the_log_file_has_everything(tmp_path, capsys):

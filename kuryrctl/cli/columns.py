@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from cliff.columns import FormattableColumn
 
@@ -39,3 +40,17 @@ class Age(FormattableColumn[float | None]):
         seconds = int(max(self._value, 0))
         size, unit = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
         return f"{seconds // size}{unit}"
+
+
+class Since(FormattableColumn[str | None]):
+    """A moment (RFC 3339): how long ago for people (``3m``), the moment itself for machines, the same in every run."""
+
+    def __init__(self, moment: str | None, now_s: float) -> None:
+        super().__init__(moment)
+        self._now_s = now_s
+
+    def human_readable(self) -> str:
+        """The largest unit since then."""
+        if self._value is None:
+            return ""
+        return str(Age(self._now_s - datetime.fromisoformat(self._value).timestamp()).human_readable())

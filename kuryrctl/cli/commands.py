@@ -17,6 +17,33 @@ class Entry(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Entry]] = {
+    "status": Entry(
+        "kuryrctl.cli.status:Status", "One screen: cluster, cloud, engine, nodes and agents, counts, and what is wrong"
+    ),
+    "reconcile": Entry(
+        "kuryrctl.cli.reconcile:Reconcile",
+        "Make the cloud hold what Kubernetes wants: once, as a dry run, or as a watch",
+    ),
+    "port list": Entry(
+        "kuryrctl.cli.port:PortList",
+        "List pods with their ports, and ports without pods (nodes', leaked, legacy)",
+    ),
+    "port show": Entry(
+        "kuryrctl.cli.port:PortShow",
+        "Show one pod's port: what Kubernetes, Neutron and the node say of it, and its condition",
+    ),
+    "cluster init": Entry(
+        "kuryrctl.cli.cluster:ClusterInit",
+        "Make what the cluster shares: pod network, subnets, router, groups; and our kinds, policies and roles",
+    ),
+    "cluster credential": Entry(
+        "kuryrctl.cli.cluster:ClusterCredential",
+        "Print what the engine's credential needs in Neutron: a policy override for one role, or access rules",
+    ),
+    "cluster manifests": Entry(
+        "kuryrctl.cli.cluster:ClusterManifests",
+        "Print our Kubernetes objects, for people who apply by themselves: kinds, admission policies, roles",
+    ),
     "config show": Entry("kuryrctl.cli.config:ShowConfig", "Show every option, its value and where it came from"),
     "config validate": Entry("kuryrctl.cli.config:ValidateConfig", "Check a configuration file without using it"),
     "lab up": Entry(

@@ -1,0 +1,90 @@
+"""One plan, two views: coloured lines for people, one versioned document for machines. The same steps in both.
+
+Does not know: how the plan was made, what becomes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from kuryrctl.core.findings import Finding
+from kuryrctl.core.kinds import Action
+from kuryrctl.core.plan import PLAN_SCHEMA, Plan, Step
+from kuryrctl.reconcile import Report
+
+_COLOURS: Final = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.DELETE: "red", Action.ADOPT: "cyan"}
+_VERBS: Final = {
+    Action.CREATE: "to create",
+    Action.UPDATE: "to update",
+    Action.DELETE: "to delete",
+    Action.ADOPT: "to adopt",
+}
+
+
+class PlanDocument(msgspec.Struct, frozen=True):
+    """What ``-f json`` prints of a plan."""
+
+    converged: bool
+    steps: tuple[Step, ...]
+    findings: tuple[Finding, ...]
+    schema: str = PLAN_SCHEMA
+
+
+def plan_json(plan: Plan, findings: Iterable[Finding]) -> str:
+    """The plan as one JSON document."""
+    document = PlanDocument(converged=not plan, steps=plan.steps, findings=tuple(findings))
+    return msgspec.json.format(msgspec.json.encode(document)).decode()
+
+
+def report_json(report: Report) -> str:
+    """The report of a run as one JSON document."""
+    return msgspec.json.format(msgspec.json.encode(report)).decode()
+
+
+def show_plan(plan: Plan, findings: Iterable[Finding], console: Console) -> None:
+    """The plan for people: each step with its reason, changed fields below it, counts at the end."""
+    for step in plan:
+        console.print(_line(step), soft_wrap=True)
+        for change in step.changes:
+            console.print(Text(f"      {change.field}: {change.before or '-'} -> {change.after or '-'}", "dim"))
+    _show_findings(findings, console)
+    if not plan:
+        console.print("converged: nothing to do")
+        return
+    counts = [f"{plan.count(action)} {_VERBS[action]}" for action in Action if plan.count(action)]
+    console.print(Text(f"plan: {', '.join(counts)}", "bold"))
+
+
+def show_report(report: Report, console: Console, errors: Console) -> None:
+    """What a run did, on stdout; what it failed to do, on stderr."""
+    for summary in report.done:
+        console.print(Text(f"done  {summary}"), soft_wrap=True)
+    for failure in report.failures:
+        what = f"{failure.subject or failure.key}: " if failure.subject or failure.key else ""
+        errors.print(Text(f"kuryrctl: {what}{failure.message}   [{failure.owner}, {failure.code}]"), soft_wrap=True)
+        if failure.hint:
+            errors.print(Text(f"  next: {failure.hint}"), soft_wrap=True)
+    for summary in report.left:
+        console.print(Text(f"left  {summary}", "yellow"), soft_wrap=True)
+    _show_findings(report.findings, console)
+    if report.ok:
+        changed = report.created + report.updated + report.adopted + report.deleted
+        console.print("converged" if changed else "converged: nothing to do")
+
+
+def _line(step: Step) -> Text:
+    text = Text(f"  {step.action.symbol} ", _COLOURS[step.action])
+    text.append(f"{step.action} {step.kind}", _COLOURS[step.action])
+    text.append(f" {step.subject or step.key}", "bold")
+    text.append(f"  ({step.reason})")
+    return text
+
+
+def _show_findings(findings: Iterable[Finding], console: Console) -> None:
+    for finding in findings:
+        console.print(Text(f"  ! {finding.code}: {finding.message}", "magenta"), soft_wrap=True)

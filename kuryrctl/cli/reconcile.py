@@ -1,0 +1,107 @@
+"""`reconcile`: the core, once, as a plan, or as a watch."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from types import FrameType
+
+from kuryrctl.cli.base import Command
+from kuryrctl.cli.exit_codes import ExitCode
+
+
+class Reconcile(Command):
+    """Make the cloud hold what Kubernetes wants: once, as a dry run, or as a watch
+
+    Compares with what the cloud really holds, so what somebody deleted or changed comes back. Only objects that are
+    provably ours are changed or deleted. One run writes at a time: a second one is refused, naming the holder.
+
+    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed or were withheld.
+    """
+
+    examples = """\
+  kuryrctl reconcile --dry-run
+  kuryrctl reconcile
+  kuryrctl reconcile --wait 60 --max-deletes 0
+  kuryrctl reconcile --watch"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """How to run, and how much may be deleted."""
+        parser = super().get_parser(prog_name)
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+        how.add_argument("--watch", action="store_true", help="go on until SIGTERM or Ctrl-C")
+        parser.add_argument(
+            "--max-deletes",
+            metavar="N",
+            type=_count,
+            help="stop before the first deletion if there would be more than N (default: the larger of 10 and 5 %%)",
+        )
+        parser.add_argument(
+            "--wait", metavar="SECONDS", type=_count, default=0, help="wait so long for the cluster's Lease"
+        )
+        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
+        """Run, and say what was done."""
+        if parsed_args.watch:
+            return self._watch(parsed_args)
+        if parsed_args.dry_run:
+            return self._dry_run(parsed_args)
+        return self._once(parsed_args)
+
+    def _dry_run(self, parsed_args: argparse.Namespace) -> ExitCode:
+        from rich.console import Console
+
+        from kuryrctl.cli.engine import engine_of
+        from kuryrctl.cli.plan_view import plan_json, show_plan
+        from kuryrctl.reconcile import dry_run
+
+        parts, _, _ = engine_of(self.settings(parsed_args))
+        difference = dry_run(parts)
+        if parsed_args.format == "json":
+            print(plan_json(difference.plan, difference.findings))
+        else:
+            show_plan(difference.plan, difference.findings, Console(highlight=False))
+        return ExitCode.DRIFT if difference.plan else ExitCode.OK
+
+    def _once(self, parsed_args: argparse.Namespace) -> ExitCode:
+        from rich.console import Console
+
+        from kuryrctl.cli.engine import engine_of
+        from kuryrctl.cli.plan_view import report_json, show_report
+        from kuryrctl.reconcile import once
+
+        parts, _, lease = engine_of(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
+        report = once(parts, lease, wait_s=parsed_args.wait)
+        if parsed_args.format == "json":
+            print(report_json(report))
+        else:
+            show_report(report, Console(highlight=False), Console(stderr=True, highlight=False))
+        return ExitCode.OK if report.ok else ExitCode.FAILURES
+
+    def _watch(self, parsed_args: argparse.Namespace) -> ExitCode:
+        from kuryrctl.cli.engine import engine_of
+        from kuryrctl.reconcile import watch
+
+        parts, kube, lease = engine_of(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
+        stop = threading.Event()
+
+        def end(number: int, frame: FrameType | None) -> None:
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        logging.getLogger("kuryrctl").setLevel(logging.INFO)
+        watch(parts, lease, kube, stop)
+        return ExitCode.OK
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value

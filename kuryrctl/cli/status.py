@@ -1,0 +1,131 @@
+"""`status`: the cluster on one screen."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Final
+
+from kuryrctl.cli.base import Command
+from kuryrctl.cli.exit_codes import ExitCode
+from kuryrctl.core.summary import Severity, Summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kuryrctl.cli.settings import Settings
+
+POLL_S: Final = 1.0
+SHOWN_PROBLEMS: Final = 15
+_EXIT: Final = {None: ExitCode.OK, Severity.WARNING: ExitCode.WARNINGS, Severity.FAILURE: ExitCode.FAILURES}
+_COLOURS: Final = {Severity.WARNING: "yellow", Severity.FAILURE: "red"}
+
+
+class Status(Command):
+    """One screen: cluster, cloud, engine, nodes and agents, counts, and what is wrong
+
+    Exits with 0 when all is well, 10 with warnings only, 20 with failures; with --wait, 124 when not well in time.
+    """
+
+    examples = """\
+  kuryrctl status
+  kuryrctl status --wait 60
+  kuryrctl status -f json | jq .problems"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Whether to wait, and for whom to print."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--wait", metavar="SECONDS", type=float, help="until all is well, at most so long")
+        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
+        """Read, join, print."""
+        import msgspec
+        from rich.console import Console
+
+        settings = self.settings(parsed_args)
+        deadline = time.monotonic() + (parsed_args.wait or 0)
+        summary = _read(settings)
+        while parsed_args.wait and summary.worst and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            summary = _read(settings)
+        if parsed_args.format == "json":
+            print(msgspec.json.format(msgspec.json.encode(summary)).decode())
+        else:
+            _show(summary, Console(highlight=False))
+        if parsed_args.wait and summary.worst:
+            return ExitCode.TIMEOUT
+        return _EXIT[summary.worst]
+
+
+def _read(settings: Settings) -> Summary:
+    from kuryrctl.cli.engine import engine_of
+    from kuryrctl.cli.world import read
+    from kuryrctl.core.conditions import port_rows
+    from kuryrctl.core.errors import KuryrError
+    from kuryrctl.core.summary import Facts, summarise
+    from kuryrctl.reconcile import dry_run
+
+    reading = read(settings)
+    parts, _, lease = engine_of(settings)
+    holder = lease.holder()
+    difference, fault = None, None
+    try:
+        difference = dry_run(parts)
+    except KuryrError as error:
+        fault = error
+    facts = Facts(
+        cluster=reading.cluster,
+        rows=port_rows(reading.cluster, reading.cloud, settings.config),
+        engine=holder.identity if holder else "",
+        plan=difference.plan if difference else None,
+        findings=difference.findings if difference else (),
+        fault=fault,
+        errors=reading.errors,
+    )
+    return summarise(settings.config.cluster_id, reading.cloud.project_id, facts, time.time())
+
+
+def _show(summary: Summary, console: Console) -> None:
+    from rich.text import Text
+    from tabulate import tabulate
+
+    drift = "unknown" if summary.plan_steps is None else f"{summary.plan_steps} changes to make"
+    console.print(
+        tabulate(
+            [
+                ("cluster", f"{summary.cluster_id} (kube-system {summary.kube_system_uid})"),
+                ("cloud", f"project {summary.project_id}"),
+                ("engine", summary.engine or "nobody holds the Lease"),
+                ("state", "converged" if summary.plan_steps == 0 else drift),
+                ("pods, ports", f"{summary.pods}, {summary.ports}"),
+                ("conditions", ", ".join(f"{count} {name}" for name, count in summary.conditions.items()) or "none"),
+            ],
+            tablefmt="plain",
+        ),
+        soft_wrap=True,
+    )
+    rows = [
+        (
+            node.name,
+            "Ready" if node.ready else "not Ready",
+            "never" if node.heartbeat_age_s is None else f"{node.heartbeat_age_s:.0f} s ago",
+            node.agent_version or "-",
+            node.plugged,
+            ", ".join(node.addresses) or "-",
+        )
+        for node in summary.nodes
+    ]
+    console.print()
+    console.print(tabulate(rows, ("NODE", "KUBELET", "AGENT", "VERSION", "PLUGGED", "NODE PORT"), tablefmt="plain"))
+    console.print()
+    if not summary.problems:
+        console.print(Text("all is well", "green"))
+    for problem in summary.problems[:SHOWN_PROBLEMS]:
+        line = Text(f"{problem.severity}: ", _COLOURS[problem.severity])
+        console.print(line.append(f"{problem.subject}: {problem.message}   [{problem.owner}]"), soft_wrap=True)
+        if problem.hint:
+            console.print(Text(f"  next: {problem.hint}", "dim"), soft_wrap=True)
+    if len(summary.problems) > SHOWN_PROBLEMS:
+        console.print(f"and {len(summary.problems) - SHOWN_PROBLEMS} more: kuryrctl status -f json")

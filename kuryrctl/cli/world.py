@@ -1,0 +1,64 @@
+"""What the reading commands read: both sides, the cloud first, with what could not be read.
+
+Does not know: how it is joined (`core.conditions`) or printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from kuryrctl.cli.settings import Settings
+from kuryrctl.core.cloud import CloudState, Port
+from kuryrctl.core.cluster import ClusterState
+from kuryrctl.core.config import Config
+from kuryrctl.core.errors import KuryrError
+from kuryrctl.core.index import find_own
+from kuryrctl.core.kinds import Kind
+
+LEGACY_OWNERS: Final = ("kuryr", "compute:kuryr", "compute:kuryr:sriov", "trunk:subport", "")
+
+
+class Reading(Struct, frozen=True):
+    """One reading of both sides. `errors` by kind: what is not in full."""
+
+    cluster: ClusterState
+    cloud: CloudState
+    errors: Mapping[Kind, KuryrError]
+
+
+def read(settings: Settings) -> Reading:
+    """Pods and ports now. Raises what makes either side unreadable as a whole (no cloud, no cluster, refused).
+
+    Ports: all of the pod network (one of somebody else may hold a pod's address), and those of the project whose owner
+    is ours or kuryr-kubernetes'. Both sides are read at the same time.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        cluster_read = pool.submit(lambda: settings.kube().observe())
+        cloud = _read_cloud(settings)
+        cluster, errors = cluster_read.result()
+    for kind in (Kind.POD, Kind.NODE):
+        if kind in errors:
+            raise errors[kind]
+    return Reading(cluster, cloud[0], {**errors, **cloud[1]})
+
+
+def _read_cloud(settings: Settings) -> tuple[CloudState, Mapping[Kind, KuryrError]]:
+    config: Config = settings.config
+    neutron = settings.cloud()
+    networks = tuple(name for name in (config.pod_network.name,) if name)
+    observed = neutron.observe(config.cluster_id, networks=networks)
+    if Kind.PORT in observed.errors:
+        raise observed.errors[Kind.PORT]
+    ports: dict[str, Port] = dict(observed.ports)
+    pods = find_own(observed, msgspec.structs.replace(config, external_network=None)).network
+    queries = [[("device_owner", owner) for owner in LEGACY_OWNERS]]
+    if pods:
+        queries.append([("network_id", pods.id)])
+    for query in queries:
+        ports |= {port.id: port for port in neutron.ports(query)}
+    return msgspec.structs.replace(observed, ports=ports), observed.errors

@@ -1,0 +1,162 @@
+"""One cluster on one screen: what there is, how much of it is well, and what is wrong with the rest.
+
+Does not know: how it was read, how it is printed, what time it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from kuryrctl.core.cluster import ClusterState
+from kuryrctl.core.conditions import Condition, PortRow
+from kuryrctl.core.errors import KuryrError, Owner
+from kuryrctl.core.findings import Finding
+from kuryrctl.core.kinds import Kind
+from kuryrctl.core.plan import Plan
+
+STATUS_SCHEMA = "kuryrctl.status/1"
+HEARTBEAT_LATE_S = 35.0
+"""An agent reports every 10 s; after three missed reports it counts as silent."""
+
+
+class Severity(StrEnum):
+    """How bad a problem is."""
+
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong: with what, whose part it is, what to do next."""
+
+    severity: Severity
+    subject: str
+    message: str
+    owner: Owner
+    hint: str = ""
+
+
+class NodeSummary(Struct, frozen=True):
+    """A node: whether Kubernetes calls it ready, its agent's last report in seconds (None: never), what it holds."""
+
+    name: str
+    ready: bool
+    agent_version: str
+    heartbeat_age_s: float | None
+    plugged: int
+    addresses: tuple[str, ...]
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """See the module. `engine` is the holder of the cluster's Lease, empty where nobody holds it.
+
+    `plan_steps` is None where no plan could be made (`problems` says why).
+    """
+
+    schema: str = STATUS_SCHEMA
+    cluster_id: str
+    kube_system_uid: str
+    project_id: str
+    engine: str
+    plan_steps: int | None
+    pods: int
+    ports: int
+    conditions: Mapping[str, int]
+    nodes: tuple[NodeSummary, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def worst(self) -> Severity | None:
+        """The worst problem's severity; None: all is well."""
+        severities = {problem.severity for problem in self.problems}
+        return next((each for each in (Severity.FAILURE, Severity.WARNING) if each in severities), None)
+
+
+class Facts(Struct, frozen=True):
+    """What a summary is made of. `plan` None: `fault` says why there is none."""
+
+    cluster: ClusterState
+    rows: Sequence[PortRow]
+    engine: str
+    plan: Plan | None
+    findings: Sequence[Finding] = ()
+    fault: KuryrError | None = None
+    errors: Mapping[Kind, KuryrError] = {}
+
+
+def summarise(cluster_id: str, project_id: str, facts: Facts, now_s: float) -> Summary:
+    """The summary of one reading."""
+    nodes = tuple(_nodes(facts.cluster, now_s))
+    return Summary(
+        cluster_id=cluster_id,
+        kube_system_uid=facts.cluster.kube_system_uid,
+        project_id=project_id,
+        engine=facts.engine,
+        plan_steps=None if facts.plan is None else len(facts.plan),
+        pods=sum(bool(row.pod) for row in facts.rows),
+        ports=sum(bool(row.port_id) for row in facts.rows),
+        conditions=dict(sorted(Counter(row.condition.value for row in facts.rows).items())),
+        nodes=nodes,
+        problems=tuple(_problems(facts, nodes)),
+    )
+
+
+def _nodes(cluster: ClusterState, now_s: float) -> Iterator[NodeSummary]:
+    for name, node in sorted(cluster.nodes.items()):
+        told = cluster.kuryr_nodes.get(name)
+        heartbeat_s = told.heartbeat_s if told else 0.0
+        yield NodeSummary(
+            name=name,
+            ready=node.ready,
+            agent_version=told.version if told else "",
+            heartbeat_age_s=round(max(0.0, now_s - heartbeat_s), 1) if heartbeat_s else None,
+            plugged=len(told.plugged) if told else 0,
+            addresses=told.node_port.addresses if told and told.node_port else (),
+        )
+
+
+def _problems(facts: Facts, nodes: Iterable[NodeSummary]) -> Iterator[Problem]:
+    """The cause before its consequences: what cannot be read, the engine, nodes, single ports, the plan."""
+    for kind, error in facts.errors.items():
+        yield Problem(Severity.FAILURE, str(kind), f"not read: {error.message}", error.owner, error.hint)
+    if facts.fault:
+        yield Problem(Severity.FAILURE, "cluster", facts.fault.message, facts.fault.owner, facts.fault.hint)
+    if not facts.engine:
+        hint = "kuryrctl reconcile --watch, or a cron job that runs kuryrctl reconcile"
+        yield Problem(Severity.WARNING, "engine", "nobody reconciles this cluster now", Owner.USER, hint)
+    for node in nodes:
+        yield from _node_problems(node)
+    for row in facts.rows:
+        if row.condition not in (Condition.OK, Condition.PENDING):
+            subject = f"{row.namespace}/{row.pod}" if row.pod else f"port {row.port_id}"
+            legacy = row.condition in (Condition.LEGACY, Condition.FOREIGN)
+            yield Problem(
+                Severity.WARNING if legacy else Severity.FAILURE,
+                subject,
+                f"{row.condition.value}: {row.detail}" if row.detail else row.condition.value,
+                Owner.USER if legacy else Owner.KURYRCTL,
+                f"kuryrctl port show {subject}" if row.pod else f"kuryrctl port show {row.port_id}",
+            )
+    suspicious = {row.port_id for row in facts.rows if row.condition is Condition.FOREIGN}
+    for finding in facts.findings:
+        if finding.id not in suspicious:
+            yield Problem(Severity.WARNING, finding.name or finding.id, finding.message, Owner.USER)
+    if facts.plan and not facts.engine:
+        hint = "kuryrctl reconcile --dry-run shows it, kuryrctl reconcile repairs it"
+        yield Problem(Severity.FAILURE, "drift", f"{len(facts.plan)} changes to make", Owner.KURYRCTL, hint)
+
+
+def _node_problems(node: NodeSummary) -> Iterator[Problem]:
+    subject = f"node {node.name}"
+    if not node.ready:
+        yield Problem(Severity.FAILURE, subject, "not Ready", Owner.KUBERNETES, f"kubectl describe node {node.name}")
+    if node.heartbeat_age_s is None:
+        hint = "on the node: kuryrctl node install, then run kuryrctl node agent"
+        yield Problem(Severity.FAILURE, subject, "its agent has never reported", Owner.NODE, hint)
+    elif node.heartbeat_age_s > HEARTBEAT_LATE_S:
+        message = f"its agent has been silent for {node.heartbeat_age_s:.0f} s"
+        yield Problem(Severity.FAILURE, subject, message, Owner.NODE, "look at the agent's log on the node")

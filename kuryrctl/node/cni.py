@@ -1,8 +1,8 @@
 """The CNI entry: passes a runtime's call to the node's agent, and says what is wrong when there is no agent.
 
 `kuryrctl node install` writes this very file as an executable with ``#!PYTHON -IS``, so it uses the standard library
-only, runs on Python 3.9, and imports as little as it can: a runtime starts it for every verb of every pod. Two built-in
-modules serve the usual call; everything else (`json` costs as much as the interpreter) is imported for errors.
+only, runs on Python 3.9, and imports as little as it can: a runtime starts it for every verb of every pod. `os` and two
+built-in modules serve the usual call; everything else (`json` costs as much as the interpreter) is imported for errors.
 
 The protocol, over a unix socket of root's: one line of JSON ``{"env": {CNI_*}, "config": TEXT}`` there; back a line
 ``taken`` at once, a line ``ok`` or ``error``, and the CNI answer. An agent that does not say ``taken`` within 2 s

@@ -54,6 +54,10 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.lab:LabEnv",
         "Print variables for a shell, with which openstack, kubectl and kuryrctl reach the lab",
     ),
+    "lab demo": Entry(
+        "kuryrctl.cli.lab:LabDemo",
+        "Show what kuryrctl does, by real commands on the running lab: each claim comes from a command it shows",
+    ),
     "lab engine start": Entry("kuryrctl.cli.lab:LabEngineStart", "Start the lab's engine, unless it runs"),
     "lab engine stop": Entry(
         "kuryrctl.cli.lab:LabEngineStop", "Stop the lab's engine: the cluster and the cloud stay as they are"

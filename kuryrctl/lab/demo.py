@@ -10,13 +10,20 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kuryrctl.lab.layout import VM_NETNS
+from kuryrctl.lab.errors import LabError
+from kuryrctl.lab.install.versions import TEST_IMAGE
+from kuryrctl.lab.kuryr import ENGINE, vm_addresses
+from kuryrctl.lab.lab import environment
+from kuryrctl.lab.network.vm import NETNS as VM_NETNS
+from kuryrctl.lab.stages import Context
 
 NAMESPACE = "demo"
 DEPLOYMENT = "hello"
@@ -107,12 +114,15 @@ class _Pod(msgspec.Struct, frozen=True):
         return next(ip for ip in self.ips if ":" in ip)
 
 
-def run_demo(env: Mapping[str, str], image: str, vm_addresses: Sequence[str], show: Show) -> None:
-    """Play the demo. Raises FalseClaim at the first claim that is not so."""
-    narrator = Narrator(env, show)
-    pods = _rollout(narrator, image)
+def run_demo(context: Context, show: Show) -> None:
+    """Play the demo on the running lab. Raises FalseClaim at the first claim that is not so."""
+    if not context.processes.running(ENGINE):
+        raise LabError("the lab's engine does not run", hint="kuryrctl lab up")
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    narrator = Narrator({**environment(context.layout, path)}, show)
+    pods = _rollout(narrator, TEST_IMAGE)
     _look(narrator, pods)
-    _talk(narrator, pods, vm_addresses)
+    _talk(narrator, pods, vm_addresses(context.layout))
     _repair(narrator, pods)
     narrator.act("Done. The deployment stays: look around, then `kuryrctl lab down`")
 
@@ -178,13 +188,17 @@ def _repair(narrator: Narrator, pods: list[_Pod]) -> None:
     )
     narrator.types(f"openstack port delete {port}")
     drift = narrator.types("kuryrctl reconcile --dry-run")
-    narrator.claims("the dry run exits 21 (drift) and names the pod", drift.returncode == 21 and victim.name in drift.output)
+    narrator.claims(
+        "the dry run exits 21 (drift) and names the pod", drift.returncode == 21 and victim.name in drift.output
+    )
     narrator.act("A watch repairs it, and the pod never notices more than a pause")
     narrator.types("kuryrctl lab engine start")
     ping = f"{_in_pod(pods[1])} ping -c 1 -W 1 {victim.v4}"
     answer, elapsed_s = narrator.until(ping, lambda told: told.returncode == 0)
     narrator.types(ping)
-    narrator.claims(f"{victim.name} has network again, at the same address, after {elapsed_s:.1f} s", answer.returncode == 0)
+    narrator.claims(
+        f"{victim.name} has network again, at the same address, after {elapsed_s:.1f} s", answer.returncode == 0
+    )
     narrator.claims("and was not re-created", victim.name in {pod.name for pod in _pods(narrator)})
 
 

@@ -103,7 +103,7 @@ def stages(layout: Layout, binaries: Path | None = None) -> list[Stage]:
     """Everything in one graph: what is installed first, then cloud and cluster side by side."""
     installing = install.stages(binaries)
     after = tuple(stage.name for stage in installing)
-    starting = [*network.stages(), *openstack.stages(), *kubernetes.stages(), *kuryr.stages(layout)]
+    starting = [*network.stages(), *openstack.stages(), *kubernetes.stages(), *kuryr.stages()]
     return [*installing, *(msgspec.structs.replace(stage, needs=(*stage.needs, *after)) for stage in starting)]
 
 
@@ -289,7 +289,7 @@ def environment(layout: Layout, current_path: str) -> dict[str, str]:
     if clients.exists() and shutil.which("openstack", path=current_path) is None:
         programs.append(str(clients.parent))
     variables = {
-        "OS_CLOUD": "admin",
+        "OS_CLOUD": kuryr.ENGINE_CLOUD,
         "OS_CLIENT_CONFIG_FILE": str(layout.clouds_yaml),
         "KUBECONFIG": str(layout.kubeconfig()),
         "PATH": ":".join([*programs[:2], *path, *programs[2:]]),

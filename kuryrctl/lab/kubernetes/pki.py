@@ -50,12 +50,18 @@ CERTIFICATES = (
     Certificate("admin", "admin", "system:masters"),
     Certificate("controller-manager", "system:kube-controller-manager"),
     Certificate("scheduler", "system:kube-scheduler"),
+    Certificate("engine", "kuryr:engine", "kuryr:engine"),
+    *(Certificate(f"agent-{node.name}", f"kuryr:agent:{node.name}", "kuryr:agents") for node in NODES),
     *(
         Certificate(node.name, f"system:node:{node.name}", "system:nodes", (node.name, "127.0.0.1", node.address))
         for node in NODES
     ),
 )
-WITH_KUBECONFIG = ("admin", "controller-manager", "scheduler", *(node.name for node in NODES))
+WITH_KUBECONFIG = (
+    *("admin", "controller-manager", "scheduler", "engine"),
+    *(node.name for node in NODES),
+    *(f"agent-{node.name}" for node in NODES),
+)
 
 
 def ensure(layout: Layout) -> None:

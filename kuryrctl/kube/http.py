@@ -20,7 +20,8 @@ CONNECT_TIMEOUT_S = 5.0
 _HINT = "kubectl version, with the same kubeconfig, shows whether the API server answers"
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 # An answer that was lost may have had an effect: only what reads is repeated, and once (a kept connection just closed).
-_RETRIES = urllib3.Retry(total=1, redirect=0, status=0, allowed_methods={"GET"})
+# An answer, whatever its status, is the caller's: so Retry-After is too.
+_RETRIES = urllib3.Retry(total=1, redirect=0, allowed_methods={"GET"}, respect_retry_after_header=False)
 
 
 class HttpTransport:
@@ -149,6 +150,8 @@ def connected(kubeconfig: str | None, context: str | None) -> HttpTransport:
 
 
 def _no_answer(host: str, error: Exception) -> Unavailable:
-    reason = getattr(error, "reason", None) or error
+    reason = str(getattr(error, "reason", None) or error)
+    if reason.startswith("HTTP"):  # urllib3 begins with the connection, which `host` says better
+        reason = reason.partition("): ")[2] or reason
     message = f"the Kubernetes API at {host} does not answer: {reason}"
     return Unavailable(message, code="KUBE-UNAVAILABLE", owner=Owner.KUBERNETES, hint=_HINT)

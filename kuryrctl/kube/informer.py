@@ -25,7 +25,7 @@ from kuryrctl.kube.wire import KubeObject
 
 STOP_TIMEOUT_S = 2.0
 BACKOFF_FIRST_S = 0.25
-BACKOFF_MAX_S = 15.0
+BACKOFF_MAX_S = 5.0
 _SHORT_S = 1.0
 
 

@@ -7,7 +7,7 @@ not carry our label are not ours: a namespace is used as it is, anything else is
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +19,8 @@ from kuryrctl.kube.api import Api, decoded
 from kuryrctl.kube.transport import APPLY_PATCH
 
 FIELD_MANAGER = "kuryrctl"
-ESTABLISHED_TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
+"""For what the API server does after it answered: serving a new kind, deleting one with all its objects."""
 _LABEL, _OURS = "app.kubernetes.io/managed-by", "kuryrctl"
 _PLURALS = {
     "CustomResourceDefinition": "customresourcedefinitions",
@@ -85,7 +86,7 @@ class Installer:
             applied.append(manifest.title)
         for manifest in wanted:
             if manifest.kind == "CustomResourceDefinition":
-                self._wait_established(manifest)
+                self._wait(manifest, self._served, "is not served")
         return applied
 
     def findings(self) -> list[Finding]:
@@ -97,8 +98,8 @@ class Installer:
         ]
 
     def uninstall(self) -> list[str]:
-        """See `Kube.uninstall`."""
-        deleted = []
+        """See `Kube.uninstall`. Returns when all of it is gone."""
+        deleted: list[Manifest] = []
         for manifest in reversed(manifests()):
             there = self._read(manifest)
             if there is None or not _is_ours(there):
@@ -107,8 +108,10 @@ class Installer:
                 self._api.call("DELETE", manifest.path, f"delete {manifest.title}")
             except NotFound:  # its namespace went first
                 continue
-            deleted.append(manifest.title)
-        return deleted
+            deleted.append(manifest)
+        for manifest in deleted:
+            self._wait(manifest, self._gone, "is still being deleted")
+        return [manifest.title for manifest in deleted]
 
     def _read(self, manifest: Manifest) -> dict[str, Any] | None:
         doing = f"read {manifest.title}"
@@ -117,12 +120,18 @@ class Installer:
         except NotFound:
             return None
 
-    def _wait_established(self, manifest: Manifest) -> None:
-        deadline = time.monotonic() + ESTABLISHED_TIMEOUT_S
-        while _problem(manifest, self._read(manifest)):
+    def _served(self, manifest: Manifest) -> bool:
+        return not _problem(manifest, self._read(manifest))
+
+    def _gone(self, manifest: Manifest) -> bool:
+        return self._read(manifest) is None
+
+    def _wait(self, manifest: Manifest, done: Callable[[Manifest], bool], problem: str) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not done(manifest):
             if time.monotonic() > deadline:
-                message = f"{manifest.title} is not served after {ESTABLISHED_TIMEOUT_S:.0f} s"
-                raise Unavailable(message, code="KUBE-NOT-ESTABLISHED", owner=Owner.KUBERNETES)
+                message = f"{manifest.title} {problem} after {TIMEOUT_S:.0f} s"
+                raise Unavailable(message, code="KUBE-SLOW", owner=Owner.KUBERNETES)
             time.sleep(0.1)
 
 

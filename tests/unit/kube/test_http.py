@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kuryrctl.core.errors import Invalid, Unavailable
+from kuryrctl.core.errors import Invalid, Retryable, Unavailable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Kube, connect
 from tests.contract.kube.world import refusal
@@ -29,14 +29,15 @@ LINE = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}\n'
 
 
 class Handler(BaseHTTPRequestHandler):
-    """``/watch`` sends two lines, the second in two pieces, and then nothing; ``/cut`` breaks off; others are empty."""
+    """``/watch`` sends two lines, the second in pieces, then nothing; ``/cut`` breaks off, ``/busy`` refuses."""
 
     protocol_version = "HTTP/1.1"
     seen: list[str] = []  # noqa: RUF012 (one server in this file)
 
     def do_GET(self) -> None:
         self.seen.append(self.headers.get("Authorization", ""))
-        self.send_response(200)
+        self.send_response(429 if self.path == "/busy" else 200)
+        self.send_header("Retry-After", "7")
         if self.path not in ("/watch", "/cut"):
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -120,6 +121,17 @@ def test_the_credential_is_sent(kube: Kube) -> None:
     kube.api.call("GET", "/anything", "ask")
 
     assert Handler.seen[-1] == "Bearer s3cret"
+
+
+def test_a_busy_servers_answer_is_the_callers(kube: Kube) -> None:
+    """The pool would repeat it by itself, wait, and at last call it no answer."""
+    asked = len(Handler.seen)
+
+    error = refusal(lambda: kube.api.call("GET", "/busy", "ask"))
+
+    assert isinstance(error, Retryable)
+    assert (error.code, error.after_s) == ("KUBE-BUSY", 7)
+    assert len(Handler.seen) == asked + 1
 
 
 def test_an_answer_that_is_no_list_is_named(kube: Kube) -> None:

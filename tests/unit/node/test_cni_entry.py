@@ -141,7 +141,7 @@ def until_closed(connection: socket.socket) -> None:
 
 
 SILENT: dict[str, Callable[[socket.socket], None]] = {
-    "says nothing": lambda connection: until_closed(connection),
+    "says nothing": until_closed,
     "hangs up": lambda connection: None,
     "ends in between": answering(b""),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -12,8 +13,18 @@ from kuryrctl.kube import Lease
 from tests.contract.kube.world import World, refusal
 
 
-def lease(world: World, identity: str, duration_s: int = 15) -> Lease:
-    return Lease(world.kube, namespace=world.namespace, name="kuryrctl", identity=identity, duration_s=duration_s)
+class Clock:
+    """A monotonic clock that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lease(world: World, identity: str, clock: Callable[[], float] = time.monotonic) -> Lease:
+    return Lease(world.kube, namespace=world.namespace, name="kuryrctl", identity=identity, clock=clock)
 
 
 def test_one_holds_it_and_the_other_is_told_who_and_since_when(world: World) -> None:
@@ -61,10 +72,13 @@ def test_a_released_lease_is_free_at_once(world: World) -> None:
 
 
 def test_a_silent_holder_is_taken_over_and_learns_of_it(world: World) -> None:
-    silent, other = lease(world, "silent", duration_s=1), lease(world, "other", duration_s=1)
+    clock = Clock()
+    silent, other = lease(world, "silent"), lease(world, "other", clock)
     silent.acquire()
+    assert isinstance(refusal(other.acquire), Conflict)
 
-    other.acquire(wait_s=10)
+    clock.now += 15
+    other.acquire()
 
     assert other.valid()
     error = refusal(silent.renew)
@@ -74,22 +88,16 @@ def test_a_silent_holder_is_taken_over_and_learns_of_it(world: World) -> None:
 
 
 def test_a_holder_that_renews_is_not_taken_over(world: World) -> None:
-    one, other = lease(world, "one", duration_s=2), lease(world, "other", duration_s=2)
+    clock = Clock()
+    one, other = lease(world, "one"), lease(world, "other", clock)
     one.acquire()
-    stop = threading.Event()
 
-    def renew() -> None:
-        while not stop.wait(0.5):
-            one.renew()
+    for _ in range(4):
+        assert isinstance(refusal(other.acquire), Conflict)
+        clock.now += 14
+        one.renew()
 
-    thread = threading.Thread(target=renew)
-    thread.start()
-    try:
-        assert isinstance(refusal(lambda: other.acquire(wait_s=4)), Conflict)
-    finally:
-        stop.set()
-        thread.join()
-    assert one.valid()
+    assert isinstance(refusal(other.acquire), Conflict)
 
 
 def test_waiting_ends_when_it_is_released_or_when_told_to(world: World) -> None:
@@ -97,10 +105,10 @@ def test_waiting_ends_when_it_is_released_or_when_told_to(world: World) -> None:
     one.acquire()
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()
-    assert isinstance(refusal(lambda: other.acquire(wait_s=60, stop=stop)), Conflict)
+    assert isinstance(refusal(lambda: other.acquire(wait_s=600, stop=stop)), Conflict)
 
     threading.Timer(0.5, one.release).start()
-    other.acquire(wait_s=10)
+    other.acquire(wait_s=600)
 
     assert other.valid()
 
@@ -111,7 +119,12 @@ def test_a_lease_that_was_never_acquired_cannot_be_renewed(world: World) -> None
 
 
 def test_a_paused_holder_knows_by_its_own_clock(world: World) -> None:
-    one = lease(world, "one", duration_s=1)
+    clock = Clock()
+    one = lease(world, "one", clock)
     one.acquire()
-    assert one.valid(time.monotonic())
-    assert not one.valid(time.monotonic() + 1.1)
+    assert one.valid()
+
+    clock.now += 15
+
+    assert not one.valid()
+    assert one.valid(clock.now - 1)

@@ -94,7 +94,7 @@ def test_closing_a_watch_from_another_thread_ends_its_reader(world: World) -> No
     reader.start()
 
     watch.close()
-    reader.join(5)
+    reader.join(60)
 
     assert not reader.is_alive()
     assert seen == []

@@ -67,8 +67,13 @@ CLOUDS = {
 }
 
 
+def database_folder(layout: Layout) -> Path:
+    """MariaDB's socket and temporary tables; closed to others, because its root has no password."""
+    return layout.run / "mariadb"
+
+
 def database_socket(layout: Layout) -> Path:
-    return layout.run / "mysql.sock"
+    return database_folder(layout) / "mysql.sock"
 
 
 def database_url(layout: Layout, name: str) -> str:
@@ -86,6 +91,11 @@ def keystone_keys(layout: Layout) -> Path:
 
 def config_file(layout: Layout, service: str) -> Path:
     return layout.etc / service / f"{service}.conf"
+
+
+def identity_file(layout: Layout) -> Path:
+    """What Keystone's database is filled with."""
+    return layout.etc / "keystone" / "content.json"
 
 
 def policy_file(layout: Layout) -> Path:

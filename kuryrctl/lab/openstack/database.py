@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from kuryrctl.lab.layout import MARKER, Layout
@@ -18,6 +19,7 @@ from kuryrctl.lab.stages import Context
 
 INSIDE = Path(__file__).parent / "inside"
 SERVICES = ("keystone", "neutron", "octavia")
+START_TIMEOUT_S = 120.0
 PROTOCOL_VERSION = 10  # first byte of MariaDB's greeting, after its 4-byte header
 
 
@@ -58,36 +60,22 @@ def write_keystone_keys(layout: Layout) -> None:
 
 def start_mariadb(context: Context) -> None:
     """Start the server on its socket, on new files if there are none."""
-    layout = context.layout
-    if context.processes.running("mariadb") and _greets(layout):
+    layout, processes = context.layout, context.processes
+    if processes.running("mariadb") and _greets(layout):
         return
-    data, new = layout.db / "mysql", layout.db / "mysql.new"
-    temporary = (
-        layout.run / "tmp" / "mariadb"
-    )  # a starting server deletes the temporary tables of others in a common one
-    temporary.mkdir(parents=True, exist_ok=True)
-    env = {"TMPDIR": str(temporary), MARKER: str(layout.state)}  # marked: installing outlives a killed `lab up`
-    if not data.exists():
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(mode=0o700, parents=True)
-        install = [
-            "mariadb-install-db",
-            "--no-defaults",
-            "--user=root",
-            f"--datadir={new}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            "--skip-name-resolve",
-        ]
-        run(install, env=env, timeout_s=120)
-        new.replace(data)
+    folder = config.database_folder(layout)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A starting server deletes the temporary tables it finds in its folder for them, also those of another server.
+    # The mark finds an installation that outlives a killed `lab up`.
+    env = {"TMPDIR": str(folder), MARKER: str(layout.state)}
+    _install_mariadb(layout, env)
     command = [
         "mariadbd",
         "--no-defaults",
         "--user=root",
-        f"--datadir={data}",
+        f"--datadir={layout.db / 'mysql'}",
         f"--socket={config.database_socket(layout)}",
-        f"--pid-file={layout.run / 'mysqld.pid'}",
+        f"--pid-file={folder / 'mariadb.pid'}",
         "--skip-networking",
         "--skip-log-bin",
         "--innodb-flush-log-at-trx-commit=2",  # outlives a killed server, not a crashed machine
@@ -99,18 +87,37 @@ def start_mariadb(context: Context) -> None:
         "--character-set-server=utf8mb3",
         "--collation-server=utf8mb3_general_ci",
     ]
-    context.processes.start("mariadb", command, env=env)
+    processes.start("mariadb", command, env=env)
     wait_until(
         lambda: _greets(layout),
         "MariaDB greets on its socket",
-        60,
+        START_TIMEOUT_S,
         0.02,
         log=layout.log_file("mariadb"),
-        alive=lambda: context.processes.running("mariadb"),
+        alive=lambda: processes.running("mariadb"),
     )
     if not is_complete(layout):
-        statements = [f"create database if not exists {name};" for name in SERVICES]
-        sql(layout, "\n".join(statements))
+        sql(layout, "\n".join(f"create database if not exists {name};" for name in SERVICES))
+
+
+def _install_mariadb(layout: Layout, env: Mapping[str, str]) -> None:
+    """The server's own tables, made beside and then renamed; of a kept server: nothing."""
+    data, new = layout.db / "mysql", layout.db / "mysql.new"
+    if data.exists():
+        return
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700, parents=True)
+    command = [
+        "mariadb-install-db",
+        "--no-defaults",
+        "--user=root",
+        f"--datadir={new}",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        "--skip-name-resolve",
+    ]
+    run(command, env=env, timeout_s=120)
+    new.replace(data)
 
 
 def _greets(layout: Layout) -> bool:

@@ -56,7 +56,7 @@ def stages() -> list[Stage]:
 
 
 def prepare(context: Context) -> None:
-    """Wipe an unfinished cloud, and write every configuration file."""
+    """Wipe an unfinished cloud, write every configuration file, and stop the services whose own one changed."""
     layout = context.layout
     if not database.is_complete(layout):
         context.processes.stop(*COMPONENTS, *CENTRAL)
@@ -65,21 +65,23 @@ def prepare(context: Context) -> None:
     database.write_keystone_keys(layout)
     for folder in (layout.run / "neutron" / "lock", layout.run / "octavia-lock", config.octavia_sockets(layout)):
         folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        config.config_file(layout, "keystone"): config.keystone_conf(layout),
-        config.config_file(layout, "keystone").with_name("content.json"): config.identity_json(password),
-        config.config_file(layout, "neutron"): config.neutron_conf(layout, password),
-        config.config_file(layout, "octavia"): config.octavia_conf(layout, password),
-        config.policy_file(layout): credential.policy_override(),
-        layout.clouds_yaml: config.clouds_yaml(password),
+    _write_if_changed(layout.clouds_yaml, config.clouds_yaml(password))
+    _write_if_changed(config.policy_file(layout), credential.policy_override())
+    _write_if_changed(config.identity_file(layout), config.identity_json(password))
+    options = {
+        "keystone": config.keystone_conf(layout),
+        "neutron": config.neutron_conf(layout, password),
+        "octavia": config.octavia_conf(layout, password),
     }
-    for path, text in files.items():
-        _write_if_changed(path, text)
+    changed = [name for name, text in options.items() if _write_if_changed(config.config_file(layout, name), text)]
+    context.processes.stop(*changed)
 
 
-def _write_if_changed(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text:
-        write_atomically(path, text.encode())
+def _write_if_changed(path: Path, text: str) -> bool:
+    if path.exists() and path.read_text() == text:
+        return False
+    write_atomically(path, text.encode())
+    return True
 
 
 def password(layout: Layout) -> str:

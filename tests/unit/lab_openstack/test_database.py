@@ -61,6 +61,31 @@ def test_a_new_cloud_has_a_new_password_and_new_keys(layout):
     assert old[1] != (config.keystone_keys(layout) / "fernet-keys" / "1").read_bytes()
 
 
+@pytest.fixture
+def neutron(layout):
+    """A process that stands in for a running Neutron."""
+    prepared(layout)
+    database.complete_marker(layout).touch()
+    processes = Processes(layout)
+    processes.start("neutron", ["sleep", "60"])
+    yield processes
+    processes.stop("neutron")
+
+
+def test_a_service_runs_on_while_its_configuration_stays(layout, neutron):
+    prepared(layout)
+
+    assert neutron.running("neutron")
+
+
+def test_a_service_whose_configuration_changed_is_stopped_to_be_started_anew(layout, neutron):
+    config.config_file(layout, "neutron").write_text("[DEFAULT]\nold = true\n")
+
+    prepared(layout)
+
+    assert not neutron.running("neutron")
+
+
 def test_only_root_reads_what_holds_a_password(layout):
     prepared(layout)
 
@@ -78,7 +103,7 @@ def test_a_service_fills_its_database_only_in_a_new_cloud(layout):
 
 
 def test_a_socket_file_without_a_server_is_no_database(layout):
-    layout.run.mkdir(parents=True)
+    config.database_folder(layout).mkdir(parents=True)
     config.database_socket(layout).touch()
 
     assert not database.greets(Context(layout, Processes(layout)))

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from uuid import UUID
 
 from msgspec import Struct
 from ovs.db import idl
@@ -93,45 +94,21 @@ class Ovsdb:
     def attachments(self) -> list[Attachment]:
         """Everything that we plugged into the bridge."""
         with self._connection.lock:
-            return [_attachment(row) for row in self._interfaces() if _is_ours(row)]
+            return [known for row in self._interfaces() if (known := self._idl.attachment_of(row)) is not None]
 
     def attachment(self, name: str) -> Attachment | None:
         """What we plugged as `name`, or None."""
-        with self._connection.lock:
-            row = self._interface(name)
-            return _attachment(row) if row is not None and _is_ours(row) else None
+        return next((known for known in self.attachments() if known.name == name), None)
 
     def userspace_datapath(self) -> bool:
         """Whether the bridge's datapath runs in ovs-vswitchd (``netdev``). NotFound without the bridge."""
         with self._connection.lock:
-            for row in self._idl.tables["Bridge"].rows.values():
-                if row.name == self.bridge:
-                    return bool(row.datapath_type == "netdev")
-        raise NotFound(
-            f"Open vSwitch has no bridge {self.bridge}",
-            code="NODE-OVS-BRIDGE",
-            owner=Owner.NODE,
-            hint="ovn-controller makes it: is it running on this node?",
-        )
+            return bool(_bridge(self._idl, self.bridge).datapath_type == "netdev")
 
     # --- changing ---
     def plug(self, wanted: Attachment) -> None:
         """Make `wanted` a port of the bridge. Conflict when its name is taken by a port that is not ours."""
-        existing = self._row_of(wanted.name)
-        if existing is not None and not _is_ours(existing):
-            raise Conflict(
-                f"{self.bridge} has a port {wanted.name} that kuryrctl did not plug",
-                code="NODE-OVS-NAME",
-                owner=Owner.NODE,
-                hint=f"see ovs-vsctl list Interface {wanted.name}",
-            )
-        columns: list[tuple[str, Any]] = [("external_ids", _external_ids(wanted))]
-        if wanted.node:
-            columns += [("type", "internal"), ("mac", [wanted.mac])]
-        self._commit(
-            self._api.add_port(self.bridge, wanted.name, may_exist=True),
-            self._api.db_set("Interface", wanted.name, *columns, if_exists=False),
-        )
+        self._commit(_Plug(self._api, self.bridge, wanted))
 
     def plug_and_wait(self, wanted: Attachment, timeout_s: float) -> None:
         """Plug, and wait until the data plane is ready. Retryable (code NODE-NOT-INSTALLED) when it never is."""
@@ -152,10 +129,6 @@ class Ovsdb:
         """Without the port, if it still serves the same sandbox and pod as `known`; whether it did."""
         done: list[bool] = self._commit(_Unplug(self._api, self.bridge, known))
         return done[0]
-
-    def set_mtu(self, name: str, mtu: int) -> None:
-        """Ask for an MTU of an internal port, which ovs-vswitchd else chooses itself."""
-        self._commit(self._api.db_set("Interface", name, ("mtu_request", mtu)))
 
     # --- the connection ---
     def _wait(self, wanted: Attachment, ready: threading.Event, timeout_s: float) -> None:
@@ -184,37 +157,31 @@ class Ovsdb:
             raise _unavailable(self.address, error) from error
         return results
 
-    def _row_of(self, name: str) -> Any:
-        with self._connection.lock:
-            return self._interface(name)
-
-    def _interface(self, name: str) -> Any:
-        return idlutils.row_by_value(self._idl, "Interface", "name", name, None)
-
-    def _interfaces(self) -> Iterator[Any]:
-        """The interfaces of our bridge. A row that is being deleted has no columns any more."""
-        for bridge in self._idl.tables["Bridge"].rows.values():
-            if bridge.name == self.bridge:
-                for port in bridge.ports:
-                    yield from port.interfaces
+    def _interfaces(self) -> list[Any]:
+        return list(self._idl.tables["Interface"].rows.values())
 
 
 class _Idl(connection.OvsdbIdl):  # type: ignore[misc]  # the library has no types
-    """The replica, passing each change on to a handler."""
+    """The replica, passing each change on to a handler. Reading a column converts it: rows are read once a change."""
 
     def __init__(self, address: str, helper: Any) -> None:
+        self._read: dict[UUID, Attachment | None] = {}
         super().__init__(address, helper)
         self.handler = event.RowEventHandler()
 
     def notify(self, kind: str, row: Any, updates: Any = None) -> None:
+        self._read.pop(row.uuid, None)
         self.handler.notify(kind, row, updates)
+
+    def attachment_of(self, row: Any) -> Attachment | None:
+        """What an interface's row means to us; None: it is not ours. Under the connection's lock."""
+        if row.uuid not in self._read:
+            self._read[row.uuid] = _attachment(row)
+        return self._read[row.uuid]
 
 
 class _Transaction(transaction.Transaction):  # type: ignore[misc]  # the library has no types
-    """Without the wait for cur_cfg of the library's own; its add-port command wants `expected_ifaces`."""
-
-    def pre_commit(self, txn: Any) -> None:
-        txn.expected_ifaces = set()
+    """A transaction of the base class: that of the Open_vSwitch schema waits for cur_cfg in the only thread."""
 
 
 class _Installed(event.RowEvent):  # type: ignore[misc]  # the library has no types
@@ -243,6 +210,34 @@ class _Installed(event.RowEvent):  # type: ignore[misc]  # the library has no ty
             ready.set()
 
 
+class _Plug(command.BaseCommand):  # type: ignore[misc]  # the library has no types
+    """A port with one interface, or the interface of that name as wanted if it is ours already."""
+
+    def __init__(self, api: Any, bridge: str, wanted: Attachment) -> None:
+        super().__init__(api)
+        self._bridge, self._wanted = bridge, wanted
+
+    def run_idl(self, txn: idl.Transaction) -> None:
+        wanted, tables = self._wanted, self.api.idl.tables
+        interface = self.api.lookup("Interface", wanted.name, None)
+        if interface is None:
+            bridge = _bridge(self.api.idl, self._bridge)
+            interface, port = txn.insert(tables["Interface"]), txn.insert(tables["Port"])
+            interface.name = port.name = wanted.name
+            port.interfaces = [interface]
+            bridge.addvalue("ports", port)
+        elif _attachment(interface) is None:
+            raise Conflict(
+                f"Open vSwitch has a port {wanted.name} that kuryrctl did not plug",
+                code="NODE-OVS-NAME",
+                owner=Owner.NODE,
+                hint=f"see ovs-vsctl list Interface {wanted.name}",
+            )
+        interface.external_ids = _external_ids(wanted)
+        if wanted.node:
+            interface.type, interface.mac = "internal", wanted.mac
+
+
 class _Repoint(command.BaseCommand):  # type: ignore[misc]  # the library has no types
     """Changes single keys: ovn-controller writes to the same column."""
 
@@ -251,7 +246,7 @@ class _Repoint(command.BaseCommand):  # type: ignore[misc]  # the library has no
         self._name, self._port_id = name, port_id
 
     def run_idl(self, txn: idl.Transaction) -> None:
-        row = idlutils.row_by_value(self.api.idl, "Interface", "name", self._name)
+        row = self.api.lookup("Interface", self._name)
         row.delkey("external_ids", _INSTALLED)
         row.setkey("external_ids", _PORT_ID, self._port_id)
 
@@ -265,29 +260,35 @@ class _Unplug(command.BaseCommand):  # type: ignore[misc]  # the library has no 
 
     def run_idl(self, txn: idl.Transaction) -> None:
         self.result = False
-        bridge = idlutils.row_by_value(self.api.idl, "Bridge", "name", self._bridge, None)
-        interface = idlutils.row_by_value(self.api.idl, "Interface", "name", self._known.name, None)
-        if bridge is None or interface is None or not _is_ours(interface):
-            return
-        found = _attachment(interface)
-        if (found.sandbox, found.pod_uid) != (self._known.sandbox, self._known.pod_uid):
+        interface = self.api.lookup("Interface", self._known.name, None)
+        found = _attachment(interface) if interface is not None else None
+        if found is None or (found.sandbox, found.pod_uid) != (self._known.sandbox, self._known.pod_uid):
             return
         interface.verify("external_ids")
-        for port in bridge.ports:
-            if interface in port.interfaces:
-                bridge.delvalue("ports", port)
-                port.delete()
-                interface.delete()
-                self.result = True
-                return
+        port = self.api.lookup("Port", self._known.name)
+        _bridge(self.api.idl, self._bridge).delvalue("ports", port)
+        port.delete()
+        interface.delete()
+        self.result = True
 
 
-def _is_ours(row: Any) -> bool:
-    return _OWN["pod_uid"] in row.external_ids or _OWN["node"] in row.external_ids
+def _bridge(replica: Any, name: str) -> Any:
+    for row in replica.tables["Bridge"].rows.values():
+        if row.name == name:
+            return row
+    raise NotFound(
+        f"Open vSwitch has no bridge {name}",
+        code="NODE-OVS-BRIDGE",
+        owner=Owner.NODE,
+        hint="ovn-controller makes it: is it running on this node?",
+    )
 
 
-def _attachment(row: Any) -> Attachment:
+def _attachment(row: Any) -> Attachment | None:
+    """What an interface's row says; None: it is not ours."""
     ids = row.external_ids
+    if _OWN["pod_uid"] not in ids and _OWN["node"] not in ids:
+        return None
     return Attachment(
         name=row.name,
         port_id=ids.get(_PORT_ID, ""),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_FILE: Final = Path("/etc/kuryrctl/kuryrctl.yaml")
 FILE_VARIABLE: Final = "KURYRCTL_CONFIG"
 PREFIX: Final = "KURYRCTL_"
-OTHER_PREFIXES: Final = ("KURYRCTL_LAB_",)
+OTHER_PREFIXES: Final = ("KURYRCTL_LAB",)
 """Variables that are not options of the configuration: the lab's own."""
 
 

@@ -68,7 +68,10 @@ def test_every_option_has_a_variable_of_its_own():
 
 
 def test_an_empty_variable_is_not_given_and_the_labs_are_not_ours():
-    assert load(None, {"KURYRCTL_WORKERS": "", "KURYRCTL_LAB_STATE": "/x", "PATH": "/bin"}, {})[0] == Config()
+    assert (
+        load(None, {"KURYRCTL_WORKERS": "", "KURYRCTL_LAB_STATE": "/x", "KURYRCTL_LAB": "/x", "PATH": "/bin"}, {})[0]
+        == Config()
+    )
 
 
 @pytest.mark.parametrize(

@@ -246,12 +246,19 @@ def _ask_to_leave(context: Context, chassis: Chassis, daemon: str, command: tupl
         context.report(f"{daemon} of {chassis.name} is stopped by force: {error.message}")
 
 
-def ready(context: Context, chassis: Chassis) -> bool:
-    """Whether the chassis' switch answers and its controller is connected to OVN's southbound database."""
-    if not all(context.processes.running(name) for name in chassis.daemons):
-        return False
+def switches(context: Context, chassis: Chassis) -> bool:
+    """Whether the chassis' switch answers."""
+    return bool(_answer(context, chassis, "ovs-vswitchd", "version"))
+
+
+def controlled(context: Context, chassis: Chassis) -> bool:
+    """Whether the chassis' controller is connected to OVN's southbound database."""
+    return _answer(context, chassis, "ovn-controller", "connection-status") == "connected"
+
+
+def _answer(context: Context, chassis: Chassis, daemon: str, command: str) -> str:
+    """What a daemon says to a command within two seconds; empty for nothing."""
     try:
-        status = appctl(context.layout, chassis, "ovn-controller", "connection-status", timeout_s=2)
+        return appctl(context.layout, chassis, daemon, command, timeout_s=2).strip()
     except LabError:
-        return False
-    return status.strip() == "connected"
+        return ""

@@ -42,17 +42,24 @@ def _starter(each: Chassis) -> Callable[[Context], None]:
 
 
 def components() -> list[Component]:
-    """Every part of the network that `lab status` shows."""
-    central = [Component(name, _running(name)) for name in CENTRAL]
-    return central + [Component(f"chassis-{each.name}", _ready(each)) for each in ALL]
+    """Every daemon of the network, as `lab status` shows it."""
+    found = [Component(name, _running(name)) for name in CENTRAL]
+    for each in ALL:
+        controller, switch, database = each.daemons
+        found += [
+            Component(database, _running(database)),
+            Component(switch, _asked(ovs.switches, each)),
+            Component(controller, _asked(ovs.controlled, each)),
+        ]
+    return found
 
 
 def _running(name: str) -> Callable[[Context], bool]:
     return lambda context: context.processes.running(name)
 
 
-def _ready(each: Chassis) -> Callable[[Context], bool]:
-    return lambda context: ovs.ready(context, each)
+def _asked(question: Callable[[Context, Chassis], bool], each: Chassis) -> Callable[[Context], bool]:
+    return lambda context: question(context, each)
 
 
 def lay_cables(context: Context) -> None:

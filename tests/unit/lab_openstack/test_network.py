@@ -33,7 +33,8 @@ def test_every_component_has_a_name_of_its_own():
     names = [component.name for component in (*network.components(), *openstack.components())]
 
     assert len(names) == len(set(names))
-    assert {"mariadb", "keystone", "neutron", "octavia", "chassis-root", "chassis-node1"} <= set(names)
+    assert {"mariadb", "keystone", "neutron", "octavia", "ovn-northd"} <= set(names)
+    assert {daemon for each in chassis.ALL for daemon in each.daemons} <= set(names)
 
 
 def test_the_chassis_differ_in_everything_and_meet_in_one_network():

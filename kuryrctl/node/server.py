@@ -19,12 +19,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from kuryrctl.core.errors import Conflict, Owner
+from kuryrctl.core.errors import Conflict, Invalid, Owner
 
 _log = logging.getLogger(__name__)
 _REQUEST_MAX_BYTES = 4 << 20
 _REQUEST_TIMEOUT_S = 10.0
 _BACKLOG = 256
+_WRITABLE_BY_OTHERS = 0o022
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
 
@@ -71,6 +72,13 @@ class Server:
     def start(self) -> None:
         """Listen."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._path.parent.stat().st_mode & _WRITABLE_BY_OTHERS:
+            raise Invalid(
+                f"{self._path.parent} may be written by others than root: they could take the agent's place",
+                code="NODE-SOCKET-DIR",
+                owner=Owner.USER,
+                hint=f"chmod go-w {self._path.parent}",
+            )
         if _answers(self._path):
             raise Conflict(
                 f"another agent listens at {self._path}",

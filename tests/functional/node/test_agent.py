@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import stat
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from kuryrctl.core.cluster import Interface, Route
+from kuryrctl.core.errors import Conflict
 from kuryrctl.node import changes, namespaces
 from kuryrctl.node.netlink import Netlink
+from kuryrctl.node.server import Server
 from tests.functional.node.conftest import interface_of
 from tests.functional.node.switch import Controller, Switch, eventually, ping
-from tests.functional.node.world import NODE, Cluster, RunningAgent, Runtime, Sandbox
+from tests.functional.node.world import NODE, Cluster, RunningAgent, Runtime, Sandbox, open_files
 
 Pods = Callable[[str], Path]
 
@@ -263,8 +272,7 @@ def test_after_a_reboot_nothing_stale_is_left(
     running.stop()
 
 
-@pytest.mark.usefixtures("agent")
-def test_the_node_port_is_kept_as_the_engine_says(cluster: Cluster, node: Switch) -> None:
+def test_the_node_port_is_kept_as_the_engine_says(cluster: Cluster, node: Switch, agent: RunningAgent) -> None:
     wanted = Interface(
         name="k8snode",
         port_id="77777777-1111-4222-8333-444444444444",
@@ -298,10 +306,102 @@ def test_the_node_port_is_kept_as_the_engine_says(cluster: Cluster, node: Switch
     assert cluster.node.error == ""
     node.vsctl("del-port", "br-int", "k8snode")
     eventually(lambda: node_port_as(changed), "the node port is plugged again")
-    cluster.node = msgspec.structs.replace(cluster.node, node_port=None)
-    cluster.write_kuryr_node_status(cluster.node)
-    time.sleep(0.7)
+    cluster.give_node_port(None)
+    eventually(lambda: agent.agent.assignments.kuryr_node.node_port is None, "the agent knows that there is none")
     node.vsctl("del-port", "br-int", "k8snode")
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_caller_that_hangs_up_leaves_nothing(
+    cluster: Cluster, node: Switch, controller: Controller, sandbox: Sandboxes
+) -> None:
+    pod, runtime = sandbox(1), Runtime(node.folder)
+    request = json.dumps({"env": {"CNI_COMMAND": "ADD", **pod.environment}, "config": runtime.config("1.1.0")}).encode()
+    controller.refusing = True
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(runtime.socket))
+        caller.sendall(request + b"\n")
+        cluster.assign(pod.pod, pod.uid, interface_of(1))
+        eventually(node.ports, "the port is plugged")
+    controller.refusing = False
+    node.vsctl("set", "Interface", "tap00000001-11", "external_ids:ovn-installed=true")
+
+    eventually(lambda: node.ports() == [], "what nobody waited for is undone")
+    assert runtime.add(pod)[0] == 0
+    assert runtime.delete(pod) == (0, None)
+
+
+@pytest.mark.usefixtures("agent")
+def test_only_root_is_served(runtime: Runtime) -> None:
+    opened = (runtime.socket, runtime.socket.parent, runtime.socket.parent.parent)
+    before = [stat.S_IMODE(path.stat().st_mode) for path in opened]
+    assert before[:2] == [0o600, 0o700]
+    ask = (
+        "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(5); print(s.recv(9))"
+    )
+    command = ["/usr/bin/python3", "-IS", "-c", ask, str(runtime.socket)]
+
+    for path in opened:
+        path.chmod(0o777)  # even where the file system would let everybody in
+    asked = [
+        subprocess.run(command, user=user, cwd="/", capture_output=True, text=True, check=True).stdout.strip()
+        for user in (0, 65534)
+    ]
+    for path, mode in zip(opened, before, strict=True):
+        path.chmod(mode)
+
+    assert asked == ["b'taken\\n'", "b''"]
+
+
+def test_a_second_agent_is_refused(agent: RunningAgent, node: Switch, cluster: Cluster, runtime: Runtime) -> None:
+    with pytest.raises(Conflict, match="another agent"):
+        Server(runtime.socket, agent.agent.answer).start()
+    assert runtime.status() == (0, None)
+
+
+def test_nothing_is_leaked(agent: RunningAgent, cluster: Cluster, runtime: Runtime, sandbox: Sandboxes) -> None:
+    pod = sandbox(1)
+    cluster.assign(pod.pod, pod.uid, interface_of(1))
+
+    def round_trip() -> tuple[int, int]:
+        assert runtime.add(pod)[0] == 0
+        assert runtime.check(pod) == (0, None)
+        assert runtime.delete(pod) == (0, None)
+        time.sleep(0.3)  # the socket that announced is closed a little later
+        return open_files(), threading.active_count()
+
+    first = round_trip()
+    for _ in range(5):
+        last = round_trip()
+    assert last <= first
+
+
+@pytest.mark.usefixtures("agent")
+def test_the_commands_by_hand(node: Switch, cluster: Cluster, runtime: Runtime, sandbox: Sandboxes) -> None:
+    pod = sandbox(1)
+    cluster.assign(pod.pod, pod.uid, interface_of(1))
+
+    def kuryrctl(*words: str) -> tuple[int, Any]:
+        command = [sys.executable, "-m", "kuryrctl.cli.app", "node", *words, "--socket", str(runtime.socket)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+    code, bound = kuryrctl("bind", pod.pod, pod.netns, "-f", "json")
+    assert (code, bound["Device"], bound["Addresses"]) == (0, "tap00000001-11", list(interface_of(1).addresses))
+    code, rows = kuryrctl("list", "-f", "json")
+    assert (code, [(row["Pod"], row["Data plane"]) for row in rows]) == (0, [(pod.pod, "ready")])
+    assert kuryrctl("list", "--direct", "--ovsdb", node.ovsdb, "-f", "json") == (0, rows)
+    assert kuryrctl("check", "-f", "json") == (0, [])
+    with Netlink(pod.netns) as inside:
+        inside.apply(changes.set_link(inside.index_of("eth0"), mtu=1300))
+    code, findings = kuryrctl("check", "-f", "json")
+    assert (code, [row["Part"] for row in findings]) == (20, ["mtu"])
+    assert kuryrctl("gc", "-f", "json") == (0, [])
+    assert kuryrctl("gc", "--keep", "by-hand-shop-web-1", "--network", "by-hand", "-f", "json") == (0, [])
+    code, removed = kuryrctl("gc", "--keep", "nobody", "--network", "by-hand", "-f", "json")
+    assert (code, [row["Pod"] for row in removed]) == (0, [pod.pod])
+    assert node.ports() == []
+    assert kuryrctl("unbind", "by-hand-shop-web-1") == (0, "by-hand-shop-web-1: nothing was bound\n")
 
 
 @pytest.mark.usefixtures("agent")
@@ -321,7 +421,7 @@ def test_ten_pods_at_once(cluster: Cluster, node: Switch, runtime: Runtime, sand
         assert [code for code, _ in pool.map(runtime.add, all_of_them)] == [0] * 10
         eventually(lambda: all(port.bound for port in cluster.ports.values()), "all are bound")
         assert ping(all_of_them[0].netns, "10.65.0.10")
-        writes = cluster.writes.count(NODE)
+        writes = cluster.node_reports
         assert [code for code, _ in pool.map(runtime.delete, all_of_them)] == [0] * 10
 
     assert writes < 8, "the node's status is written for groups of pods"

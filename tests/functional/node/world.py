@@ -14,117 +14,64 @@ from typing import Any
 import msgspec
 
 from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort
-from kuryrctl.core.errors import NotFound, Owner
 from kuryrctl.core.kinds import Kind
-from kuryrctl.kube import Changed, Listed, Message
+from kuryrctl.kube import Informer, Kube, Message
 from kuryrctl.node import install
-from kuryrctl.node.agent import Agent, AgentOptions
+from kuryrctl.node.agent import Agent, AgentOptions, Follower
 from kuryrctl.node.ovsdb import Ovsdb
+from tests.fakes.kube import FakeKube
 
 NODE = "node1"
 
 
 class Cluster:
-    """KuryrPorts and a KuryrNode, as the API server keeps them: versions, status apart from spec, a watch."""
+    """An API server in memory, on which the test plays the engine."""
 
     def __init__(self) -> None:
-        self.ports: dict[str, KuryrPort] = {}
-        self.node = KuryrNode(name=NODE, uid="node-uid", resource_version="1")
-        self.watchers: list[queue.Queue[Message]] = []
-        self.writes: list[str] = []
-        self._version = 1
-        self._guard = threading.RLock()
+        self.fake = FakeKube()
+        self.kube = Kube(self.fake)
+        self.fake.add_namespace("shop")
+        self._node_uid = self.fake.add_node(NODE, "10.254.77.1")
+        self.kube.write_kuryr_node(NODE, self._node_uid, None)
+
+    @property
+    def ports(self) -> dict[str, KuryrPort]:
+        """The KuryrPorts, by ``namespace/name``."""
+        items = self.kube.list_kind(Kind.KURYR_PORT).items
+        return {f"{item.namespace}/{item.name}": item for item in items if isinstance(item, KuryrPort)}
+
+    @property
+    def node(self) -> KuryrNode:
+        """The KuryrNode."""
+        (item,) = self.kube.list_kind(Kind.KURYR_NODE).items
+        assert isinstance(item, KuryrNode)
+        return item
+
+    @property
+    def node_reports(self) -> int:
+        """How often the KuryrNode's status was written."""
+        return sum(method == "PATCH" and path.endswith(f"{NODE}/status") for method, path in self.fake.requests)
 
     def assign(self, pod: str, uid: str, interface: Interface) -> None:
+        """As the engine does: one KuryrPort for each pod, a new one for a new uid."""
+        namespace, name = pod.split("/")
+        there = self.ports.get(pod)
+        if there is not None and there.pod_uid != uid:
+            self.kube.delete_kuryr_port(namespace, name, there.uid)
+            there = None
+        self.kube.write_kuryr_port(
+            msgspec.structs.replace(there, interfaces=(interface,))
+            if there is not None
+            else KuryrPort(namespace, name, uid, NODE, (interface,))
+        )
+
+    def give_node_port(self, interface: Interface | None) -> None:
         """As the engine does."""
-        with self._guard:
-            namespace, name = pod.split("/")
-            before = self.ports.get(pod)
-            kept = before if before is not None and before.pod_uid == uid else KuryrPort("", "", "", "", ())
-            self._put(
-                msgspec.structs.replace(
-                    kept,
-                    namespace=namespace,
-                    name=name,
-                    pod_uid=uid,
-                    node=NODE,
-                    interfaces=(interface,),
-                    uid=f"kp-{uid}",
-                )
-            )
+        self.kube.write_kuryr_node(NODE, self._node_uid, interface)
 
-    def remove(self, pod: str) -> None:
-        """The KuryrPort is deleted, with its pod."""
-        with self._guard:
-            gone = self.ports.pop(pod)
-            self._tell(Changed(Kind.KURYR_PORT, gone, deleted=True))
-
-    def give_node_port(self, interface: Interface) -> None:
-        """As the engine does."""
-        with self._guard:
-            self.node = msgspec.structs.replace(self.node, node_port=interface, resource_version=self._next())
-            self._tell(Changed(Kind.KURYR_NODE, self.node))
-
-    # --- what the agent calls ---
-    def write_kuryr_port_status(self, port: KuryrPort) -> KuryrPort:
-        with self._guard:
-            self.writes.append(f"{port.namespace}/{port.name}")
-            current = self.ports.get(f"{port.namespace}/{port.name}")
-            if current is None or current.uid != port.uid:
-                raise NotFound("gone", code="KUBE-NOT-FOUND", owner=Owner.KUBERNETES)
-            return self._put(
-                msgspec.structs.replace(
-                    current, bound=port.bound, since=port.since, error=port.error, sandbox=port.sandbox
-                )
-            )
-
-    def write_kuryr_node_status(self, node: KuryrNode) -> KuryrNode:
-        with self._guard:
-            self.writes.append(node.name)
-            self.node = msgspec.structs.replace(
-                self.node,
-                heartbeat_s=node.heartbeat_s,
-                plugged=node.plugged,
-                version=node.version,
-                error=node.error,
-                resource_version=self._next(),
-            )
-            self._tell(Changed(Kind.KURYR_NODE, self.node))
-            return self.node
-
-    def watch(self, out: queue.Queue[Message]) -> None:
-        """List, then tell every change."""
-        with self._guard:
-            out.put(Listed(Kind.KURYR_PORT, tuple(self.ports.values()), str(self._version)))
-            out.put(Listed(Kind.KURYR_NODE, (self.node,), str(self._version)))
-            self.watchers.append(out)
-
-    def _put(self, port: KuryrPort) -> KuryrPort:
-        stored = msgspec.structs.replace(port, resource_version=self._next())
-        self.ports[f"{port.namespace}/{port.name}"] = stored
-        self._tell(Changed(Kind.KURYR_PORT, stored))
-        return stored
-
-    def _next(self) -> str:
-        self._version += 1
-        return str(self._version)
-
-    def _tell(self, message: Message) -> None:
-        for watcher in self.watchers:
-            watcher.put(message)
-
-
-class Watch:
-    """A follower that tells what the cluster of the test tells, from its start on."""
-
-    def __init__(self, cluster: Cluster, out: queue.Queue[Message]) -> None:
-        self._cluster, self._out = cluster, out
-
-    def start(self) -> None:
-        self._cluster.watch(self._out)
-
-    def stop(self) -> None:
-        self._cluster.watchers.remove(self._out)
+    def followers(self, out: queue.Queue[Message]) -> list[Follower]:
+        """What the agent follows."""
+        return [Informer(self.kube, kind, out, node=NODE) for kind in (Kind.KURYR_PORT, Kind.KURYR_NODE)]
 
 
 class Runtime:
@@ -196,7 +143,7 @@ class RunningAgent:
     def __init__(self, socket: Path, address: str, cluster: Cluster, *, assignment_timeout_s: float = 10.0) -> None:
         options = AgentOptions(NODE, socket, address, "br-int", assignment_timeout_s, tick_s=0.5)
         self.ovsdb = Ovsdb(address, "br-int")
-        self.agent = Agent(options, self.ovsdb, cluster, lambda out: [Watch(cluster, out)])
+        self.agent = Agent(options, self.ovsdb, cluster.kube, cluster.followers)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.agent.run, args=(self._stop,), name="agent")
         self._thread.start()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 1.0
 SHOWN_PROBLEMS: Final = 15
+NODE_COLUMNS: Final = ("NODE", "KUBELET", "AGENT", "VERSION", "PLUGGED", "NODE PORT")
 _EXIT: Final = {None: ExitCode.OK, Severity.WARNING: ExitCode.WARNINGS, Severity.FAILURE: ExitCode.FAILURES}
 _COLOURS: Final = {Severity.WARNING: "yellow", Severity.FAILURE: "red"}
 
@@ -118,7 +119,7 @@ def _show(summary: Summary, console: Console) -> None:
         for node in summary.nodes
     ]
     console.print()
-    console.print(tabulate(rows, ("NODE", "KUBELET", "AGENT", "VERSION", "PLUGGED", "NODE PORT"), tablefmt="plain"))
+    console.print(tabulate(rows, NODE_COLUMNS, tablefmt="plain"), soft_wrap=True)
     console.print()
     if not summary.problems:
         console.print(Text("all is well", "green"))

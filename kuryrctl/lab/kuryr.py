@@ -13,7 +13,7 @@ import msgspec
 from kuryrctl.kube import connect
 from kuryrctl.lab import layout as places
 from kuryrctl.lab import network
-from kuryrctl.lab.errors import LabError
+from kuryrctl.lab.errors import LabError, tail
 from kuryrctl.lab.kubernetes import api
 from kuryrctl.lab.layout import NODES, Layout, Node
 from kuryrctl.lab.network.vm import DEVICE_OWNER
@@ -77,7 +77,7 @@ def init_cluster(context: Context) -> None:
     """What an operator does: a configuration, then `kuryrctl cluster init`."""
     layout = context.layout
     write_configuration(layout)
-    run([*PROGRAM, "cluster", "init", "--wait", "30"], env=engine_environment(layout, "admin"), timeout_s=120)
+    run([*PROGRAM, "cluster", "init", "--wait", "60"], env=engine_environment(layout, "admin"), timeout_s=300)
 
 
 def write_configuration(layout: Layout) -> None:
@@ -167,6 +167,10 @@ def wait_for_nodes(context: Context) -> None:
     """Both kubelets call their nodes Ready: the CNI entry answers, the agents have synced."""
 
     def ready() -> bool:
+        for name in components():
+            if not context.processes.running(name):
+                log = context.layout.log_file(name)
+                raise LabError(f"{name} has ended", detail=tail(log), hint=f"see {log}")
         nodes = api.nodes(context.layout)
         waiting = [node.name for node in NODES if node.name not in nodes or not nodes[node.name].ready]
         context.report(f"not yet: {', '.join(waiting)}")

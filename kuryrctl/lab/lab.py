@@ -170,7 +170,7 @@ def _sweep(layout: Layout) -> None:
     """End every process that carries the lab's mark, wherever it is; then its control groups and mounts."""
     signal_all(marked_processes(layout), grace_s=2.0)
     for member in NODES:
-        cgroups.remove(member.cgroup)
+        cgroups.remove(layout.cgroup(member.name))
     for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
         mounted_at = line.split()[1].encode().decode("unicode_escape")
         if mounted_at.startswith(f"{layout.state}/"):
@@ -217,7 +217,7 @@ def _clear_node(context: Context, name: str) -> None:
     socket = str(context.layout.containerd_socket(name))
     shims = [each for each in marked_processes(context.layout) if socket in _arguments(each)]
     signal_all(shims, grace_s=0.0)
-    cgroups.remove(member.cgroup)
+    cgroups.remove(context.layout.cgroup(member.name))
 
 
 def _arguments(process: ProcessId) -> str:

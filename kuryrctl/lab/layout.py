@@ -4,6 +4,7 @@ Knows no process and touches no file. Whoever needs an address or a path of the 
 parts never disagree. The networks were chosen to collide with little: no 10.0/16, 172.17/16, 192.168/16, 192.0.2.0/24.
 """
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,11 +74,6 @@ class Node(msgspec.Struct, frozen=True):
         """Host end of its underlay veth, a port of br-under; the other end is `under0`."""
         return f"u-{self.name}"
 
-    @property
-    def cgroup(self) -> str:
-        """Its kubelet's cgroup root, in every hierarchy."""
-        return f"lab-{self.name}"
-
 
 NODES = (Node("node1", 1), Node("node2", 2))
 
@@ -141,6 +137,10 @@ class Layout(msgspec.Struct, frozen=True):
     def node_run(self, node: str) -> Path:
         """A node's sockets."""
         return self.run / node
+
+    def cgroup(self, node: str) -> str:
+        """The node's kubelet's cgroup root, in every hierarchy; a kubelet ends whatever it does not know below it."""
+        return f"kuryrctl-{zlib.crc32(str(self.state).encode()):08x}-{node}"
 
     def cni_conf_dir(self, node: str) -> Path:
         return self.node_dir(node) / "net.d"

@@ -141,7 +141,7 @@ def _taken(port: int) -> bool:
 
 def memory_bytes(layout: Layout) -> int:
     """Proportional set size of everything the lab runs: its processes and its containers' (proc(5), smaps_rollup)."""
-    processes = {*marked_processes(layout), *(p for node in NODES for p in cgroups.members(node.cgroup))}
+    processes = {*marked_processes(layout), *(p for node in NODES for p in cgroups.members(layout.cgroup(node.name)))}
     return 1024 * sum(_pss_kib(process) for process in processes)
 
 

@@ -74,12 +74,12 @@ def down(context: Context) -> None:
     clients = [control_plane.API_SERVER, control_plane.CONTROLLER_MANAGER, control_plane.SCHEDULER]
     processes.stop(*kubelets, grace_s=1.0)
     for member in NODES:
-        node.kill_containers(member)
+        node.kill_containers(context.layout, member)
     processes.stop(*clients, *(node.containerd_name(member) for member in NODES), grace_s=2.0)
     shims = [each for each in marked_processes(context.layout) if command_of(each).startswith("containerd-shim")]
     signal_all(shims, grace_s=0.0)
     processes.stop(control_plane.ETCD)
     for member in NODES:
-        cgroups.remove(member.cgroup)
+        cgroups.remove(context.layout.cgroup(member.name))
         processes.stop(node.holder_name(member), grace_s=1.0)
         (MACHINE_DIR / member.name).unlink(missing_ok=True)

@@ -160,7 +160,7 @@ def start_kubelet(context: Context, node: Node) -> None:
     """Start the node's kubelet; returns when the node is registered. It becomes Ready with its CNI configuration."""
     layout, processes = context.layout, context.processes
     sysctls.remember(layout, KUBELET_SYSCTLS)
-    cgroups.make(node.cgroup)
+    cgroups.make(layout.cgroup(node.name))
     own, name = layout.node_dir(node.name), kubelet_name(node)
     settings = own / "kubelet.yaml"
     write_atomically(settings, msgspec.yaml.encode(kubelet_settings(layout, node)), 0o644)
@@ -245,7 +245,7 @@ def kubelet_settings(layout: Layout, node: Node) -> dict[str, object]:
         "containerRuntimeEndpoint": f"unix://{layout.containerd_socket(node.name)}",
         "podLogsDir": str(own / "pod-logs"),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{node.cgroup}",
+        "cgroupRoot": f"/{layout.cgroup(node.name)}",
         "cgroupsPerQOS": True,
         "enforceNodeAllocatable": ["pods"],
         "failCgroupV1": False,
@@ -268,7 +268,7 @@ def kubelet_settings(layout: Layout, node: Node) -> dict[str, object]:
     }
 
 
-def kill_containers(node: Node) -> None:
+def kill_containers(layout: Layout, node: Node) -> None:
     """End every container of the node at once; its runtime finds them dead."""
-    for process in cgroups.members(node.cgroup):
+    for process in cgroups.members(layout.cgroup(node.name)):
         process.send(signal.SIGKILL)

@@ -75,6 +75,9 @@ def ensure(layout: Layout) -> None:
             issue(temporary, certificate)
         _make_service_account_key(temporary)
         temporary.replace(layout.pki)
+    for certificate in CERTIFICATES:
+        if not (layout.pki / f"{certificate.file}.crt").exists():  # a state kept by an earlier version
+            issue(layout.pki, certificate)
     for name in WITH_KUBECONFIG:
         write_kubeconfig(layout, name)
 

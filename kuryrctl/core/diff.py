@@ -108,8 +108,10 @@ def subject_difference(subject: Subject, world: World, config: Config, evidence:
     if role == POD and world.pods_known:
         yield from pod_difference(uid, world, config, evidence)
     elif role == NODE and world.nodes_known:
+        surplus = world.cluster.kuryr_nodes.get(uid)  # a subject may be named by its name: see `subjects`
+        if surplus is not None and uid not in world.cluster.nodes:
+            yield from diff_served.release_kuryr_node(surplus, world.ports, evidence.proves)
         yield from node_difference(uid, world, config, evidence)
-        yield from diff_served.surplus_kuryr_nodes(world.cluster, world.ports, evidence.proves)
 
 
 def pod_difference(uid: str, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from kuryrctl.core.assign import NODE_INTERFACE, interface
 from kuryrctl.core.cloud import Port
-from kuryrctl.core.cluster import ClusterState, Interface, KuryrNode, KuryrPort, Node, Pod
+from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort, Node, Pod
 from kuryrctl.core.desired import kuryr_node_key, kuryr_port_key, node_key, pod_key
 from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.index import Own, Ports
@@ -44,7 +44,7 @@ def serve_pod(
     yield from port_steps
     yield from _doubles(found[1:], port_spec.key, who, (assignment.key,))
 
-    needs = tuple(step.key for step in port_steps if step.action in (Action.CREATE, Action.UPDATE))
+    needs = tuple(step.key for step in port_steps if step.action is Action.CREATE)
     if held is None:
         if previous is not None:
             yield _delete_kuryr_port(previous, f"its pod is gone; a new {who} has taken the name")
@@ -59,7 +59,7 @@ def serve_pod(
             needs=needs,
         )
         return
-    changes = _assignment_changes(held.interfaces, port_interface(port, own) if port and not needs else None)
+    changes = _assignment_changes(held.interfaces, port_interface(port, own) if port else None)
     if held.node != pod.node:
         changes += (FieldChange("node", held.node, pod.node),)
     if changes:
@@ -111,7 +111,7 @@ def serve_node(node: Node, specs: Mapping[Key, Spec], held: KuryrNode | None, po
     port_steps = list(_port_steps(port_spec, port, ports=ports, own=own, who=who, missing=f"{who} has no port"))
     yield from port_steps
     yield from _doubles(found[1:], port_spec.key, who, (assignment.key,))
-    needs = tuple(step.key for step in port_steps if step.action in (Action.CREATE, Action.UPDATE))
+    needs = tuple(step.key for step in port_steps if step.action is Action.CREATE)
     if held is None:
         yield Step(
             action=Action.CREATE,
@@ -123,7 +123,7 @@ def serve_node(node: Node, specs: Mapping[Key, Spec], held: KuryrNode | None, po
             needs=needs,
         )
         return
-    expected = node_interface(port, own, assignment.routes) if port and not needs else None
+    expected = node_interface(port, own, assignment.routes) if port else None
     changes = _assignment_changes((held.node_port,) if held.node_port else (), expected)
     if changes:
         yield Step(
@@ -148,24 +148,21 @@ def release_node(uid: str, ports: Ports, gone: bool) -> Iterator[Step | Finding]
             yield _kept(port, uid)
 
 
-def surplus_kuryr_nodes(cluster: ClusterState, ports: Ports, proves: Callable[[str], bool]) -> Iterator[Step | Finding]:
-    """Deletions of the KuryrNodes whose node is gone. A name is no proof: the uid that the node port served is.
+def release_kuryr_node(held: KuryrNode, ports: Ports, proves: Callable[[str], bool]) -> Iterator[Step]:
+    """The deletion of a KuryrNode whose node is gone. A name is no proof: the uid that the node's port serves is.
 
     Where the port is gone as well, Kubernetes collects the KuryrNode by its owner reference, or a whole reading does.
     """
-    for held in cluster.kuryr_nodes.values():
-        if held.name in cluster.nodes:
-            continue
-        uid = ports.claim(held.node_port.port_id).uid if held.node_port else ""
-        if proves(uid):
-            yield Step(
-                action=Action.DELETE,
-                kind=Kind.KURYR_NODE,
-                key=kuryr_node_key(held.name),
-                reason=f"its node {held.name} is gone",
-                subject=f"node {held.name}",
-                id=held.uid,
-            )
+    uid = ports.claim(held.node_port.port_id).uid if held.node_port else ""
+    if proves(uid):
+        yield Step(
+            action=Action.DELETE,
+            kind=Kind.KURYR_NODE,
+            key=kuryr_node_key(held.name),
+            reason=f"its node {held.name} is gone",
+            subject=f"node {held.name}",
+            id=held.uid,
+        )
 
 
 def port_interface(port: Port, own: Own) -> Interface | None:

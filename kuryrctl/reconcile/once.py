@@ -6,6 +6,7 @@ The same turn that the watch uses, fed by two observations instead of events. Do
 from __future__ import annotations
 
 import queue
+import time
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.config import Config
@@ -61,9 +62,10 @@ def run(turn: Turn) -> Report:
         turn.check()
         turn.schedule.rest_no_more()
         execute(turn)
-        stale = [fault for fault in turn.schedule.faults if fault.error.code in STALE_CODES]
-        if last or not stale:
+        again = [fault.until_s for fault in turn.schedule.faults if _worth_observing(fault)]
+        if last or not again:
             break
+        time.sleep(max(0.0, min(again) - turn.clock()))
     failures = [failure(fault.error, fault.step) for fault in turn.schedule.faults]
     if turn.withheld:
         failures.insert(0, failure(turn.withheld))
@@ -129,8 +131,13 @@ def _worth_waiting(turn: Turn) -> bool:
     return turn.schedule.next_s() is not None and any(_passing(fault) for fault in turn.schedule.faults)
 
 
+def _worth_observing(fault: Fault) -> bool:
+    """Whether the step may succeed after a newer observation."""
+    return fault.error.code in STALE_CODES or (isinstance(fault.error, Retryable) and fault.needs_observation)
+
+
 def _passing(fault: Fault) -> bool:
-    return isinstance(fault.error, Retryable) and fault.failures < TRIES
+    return not fault.needs_observation and isinstance(fault.error, Retryable) and fault.failures < TRIES
 
 
 def _demand(cloud: CloudState, namespaces: KuryrError | None) -> None:

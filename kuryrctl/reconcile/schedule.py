@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
@@ -17,7 +16,7 @@ from msgspec import Struct
 from kuryrctl.core.errors import Conflict, KuryrError, Retryable
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Step
-from kuryrctl.core.specs import Key
+from kuryrctl.core.specs import Key, PortSpec
 from kuryrctl.core.subjects import Subject, subject_of_key
 
 FIRST_REST_S = 0.5
@@ -25,6 +24,9 @@ LONGEST_REST_S = 60.0
 STALE_REST_S = 0.1
 STALE_CODES = frozenset({"KUBE-CONFLICT", "NET-CHANGED", "NET-NEEDS"})
 """Conflicts that a newer observation resolves: they say nothing about the object being wrong."""
+
+REPEATABLE = frozenset({Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE, Kind.SECURITY_GROUP_RULE, Kind.ROUTER_INTERFACE})
+"""What the other side refuses to make twice. The creation of anything else is repeated after a new observation only."""
 
 
 class Fault(Struct, frozen=True):
@@ -35,6 +37,11 @@ class Fault(Struct, frozen=True):
     failures: int
     until_s: float
 
+    @property
+    def needs_observation(self) -> bool:
+        """Whether the step may be tried again only after the world was observed anew."""
+        return self.step.action is Action.CREATE and self.step.kind not in REPEATABLE
+
 
 class Schedule:
     """See the module. `jitter` gives a number of [0, 1)."""
@@ -43,7 +50,7 @@ class Schedule:
         self._jitter = jitter
         self._dirty: dict[Subject, None] = {}
         self._pending: dict[Subject, dict[Key, Step]] = {}
-        self._pending_keys: Counter[Key] = Counter()
+        self._pending_keys: dict[Key, set[Subject]] = {}
         self._needed_by: dict[Key, set[Subject]] = {}
         self._in_flight: dict[Key, Step] = {}
         self._faults: dict[tuple[Key, Action], Fault] = {}
@@ -65,14 +72,14 @@ class Schedule:
     def replan(self, subject: Subject, steps: Iterable[Step]) -> None:
         """These are the subject's steps now; what waited for it before is dropped."""
         for key in self._pending.pop(subject, {}):
-            self._pending_keys[key] -= 1
+            self._pending_keys[key].discard(subject)
             if not self._pending_keys[key]:
                 del self._pending_keys[key]
         planned = {step.key: step for step in steps}
         if planned:
             self._pending[subject] = planned
-            self._pending_keys.update(planned.keys())
             for step in planned.values():
+                self._pending_keys.setdefault(step.key, set()).add(subject)
                 for key in step.needs:
                     self._needed_by.setdefault(key, set()).add(subject)
         wanted = {(step.key, step.action) for step in planned.values()}
@@ -82,21 +89,21 @@ class Schedule:
     # -- steps
 
     def ready(self, now: float, may_delete: Callable[[Step], bool]) -> Iterator[Step]:
-        """The steps that may run, additions first. A caller may stop early, but must not change anything meanwhile."""
-        deletions: list[Step] = []
-        for planned in self._pending.values():
-            for step in planned.values():
-                if not self._may_run(step, now):
-                    continue
-                if step.action is Action.DELETE:
-                    deletions.append(step)
-                else:
-                    yield step
-        seen: set[Key] = set()
-        for step in deletions:
-            if step.key not in seen and may_delete(step):
-                seen.add(step.key)
+        """The steps that may run, additions first.
+
+        A port that comes back with its old addresses goes before all that take any free one: they might take these.
+        """
+        runnable = [step for planned in self._pending.values() for step in planned.values() if self._may_run(step, now)]
+        pinned = [step for step in runnable if _pinned(step)]
+        yield from pinned
+        hold = bool(pinned) or any(map(_pinned, self._in_flight.values()))
+        deletions: dict[Key, Step] = {}
+        for step in runnable:
+            if step.action is Action.DELETE:
+                deletions[step.key] = step
+            elif not _pinned(step) and not (hold and _takes_addresses(step)):
                 yield step
+        yield from filter(may_delete, deletions.values())
 
     def start(self, steps: Iterable[Step]) -> None:
         """These steps are being executed."""
@@ -107,6 +114,7 @@ class Schedule:
         step, error = outcome.step, outcome.error
         self._in_flight.pop(step.key, None)
         subjects = {subject_of_key(step.key)} | self._needed_by.pop(step.key, set())
+        subjects |= self._pending_keys.get(step.key, set())
         self.touch(subjects)
         if error is None:
             self._faults.pop((step.key, step.action), None)
@@ -152,7 +160,7 @@ class Schedule:
         if step.key in self._in_flight:
             return False
         fault = self._faults.get((step.key, step.action))
-        if fault and fault.until_s > now:
+        if fault and (fault.until_s > now or fault.needs_observation):
             return False
         return not any(key in self._in_flight or key in self._pending_keys for key in step.needs)
 
@@ -163,3 +171,14 @@ class Schedule:
         bound = min(LONGEST_REST_S, first * float(2 ** min(failures - 1, 16)))
         least = error.after_s if isinstance(error, Retryable) else 0.0
         return max(least, bound / 2) + self._jitter() * bound / 2
+
+
+def _takes_addresses(step: Step) -> bool:
+    return step.action is Action.CREATE and isinstance(step.spec, PortSpec)
+
+
+def _pinned(step: Step) -> bool:
+    """Whether the step makes a port with addresses that it must have."""
+    return (
+        step.action is Action.CREATE and isinstance(step.spec, PortSpec) and any(a.address for a in step.spec.addresses)
+    )

@@ -304,7 +304,7 @@ class State:
 
     def _node(self, node: Node, deleted: bool) -> set[Subject]:
         known = self.nodes.get(node.name)
-        concerned = {node_subject(node.uid)}
+        concerned = {node_subject(node.uid), node_subject(node.name)}
         self._touch(f"node/{node.name}")
         if node.uid in self.gone:
             return concerned

@@ -8,6 +8,7 @@ Does not know: the order of plans, how many ports a batch should have.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -19,9 +20,9 @@ from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import ADDRESS_TAKEN, MAC_IN_USE, OVER_QUOTA, Refused
 from kuryrctl.cloud.quota import port_quota, quota_error
 from kuryrctl.cloud.transport import Response
-from kuryrctl.cloud.wire import PORTS, Body
+from kuryrctl.cloud.wire import PORTS, SUBNETS, Body
 from kuryrctl.core import names
-from kuryrctl.core.cloud import Port
+from kuryrctl.core.cloud import Port, Subnet
 from kuryrctl.core.errors import Conflict, KuryrError, Owner, Retryable, Unavailable
 from kuryrctl.core.plan import Step
 from kuryrctl.core.specs import Key, PortSpec
@@ -53,7 +54,7 @@ class PortMaker:
         self._client = client
         self._ids = ids
         self._log = log
-        self._full: dict[str, Refused] = {}
+        self._full: dict[tuple[str, ...], Subnet] = {}
         self.results: dict[Key, Port | KuryrError] = {}
 
     def make(self, steps: Sequence[Step]) -> None:
@@ -136,7 +137,7 @@ class PortMaker:
         elif len(wanted) > 1 and refused.status in SPLIT:
             self._halves(wanted)
         elif refused.no_address and len(wanted) == 1:
-            self.results[wanted[0].step.key] = self._no_address(wanted[0], refused)
+            self._subnet_full(wanted[0], refused)
         else:
             for item in wanted:
                 self.results[item.step.key] = self._error(item, refused)
@@ -185,6 +186,8 @@ class PortMaker:
         free = max(0, quota.free)
         if 0 < free < len(wanted):
             self._post(wanted[:free])
+            made = sum(isinstance(self.results[item.step.key], Port) for item in wanted[:free])
+            quota = msgspec.structs.replace(quota, used=quota.used + made)
             wanted = wanted[free:]
         elif free >= len(wanted) > 1:
             self._halves(wanted)
@@ -235,26 +238,36 @@ class PortMaker:
             request_id=refused.request_id,
         )
 
-    def _no_address(self, item: Wanted, refused: Refused) -> KuryrError:
-        full = next((id_ for id_ in _any_address(item) if id_ in refused.message), "")
-        if full:
-            self._full[full] = refused
-        key = next((a.subnet for a in item.spec.addresses if self._ids.get(a.subnet) == full), "")
-        subnet = f"{key} ({full})" if full else " and ".join(a.subnet for a in item.spec.addresses)
+    def _subnet_full(self, item: Wanted, refused: Refused) -> None:
+        try:
+            self.results[item.step.key] = self._no_address(item, refused.request_id)
+        except (Refused, KuryrError):
+            self._fail([item], refused)
+
+    def _no_address(self, item: Wanted, request_id: str) -> KuryrError:
+        full = self._smallest(item)
+        key = next((address.subnet for address in item.spec.addresses if self._ids.get(address.subnet) == full.id), "")
         return Conflict(
-            f"{item.what}: no free address in {subnet}",
+            f"{item.what}: no free address in {key} ({full.cidr}, {full.id})",
             code="NET-NO-ADDRESS",
             owner=Owner.USER,
             hint="openstack subnet set --allocation-pool adds addresses; kuryrctl port leaks finds unused ports",
-            request_id=refused.request_id,
+            request_id=request_id,
         )
 
+    def _smallest(self, item: Wanted) -> Subnet:
+        """The subnet that must be full: Neutron names the network only. Of two families it is the smaller one."""
+        wanted = tuple(_any_address(item))
+        if wanted not in self._full:
+            subnets = self._client.list(SUBNETS, [("id", id_) for id_ in wanted])
+            self._full[wanted] = min(subnets, key=_pool_size)
+        return self._full[wanted]
+
     def _known_full(self, item: Wanted) -> bool:
-        """Whether a subnet that this port needs any address of was found full in this batch: no call is wasted."""
-        refused = next((self._full[id_] for id_ in _any_address(item) if id_ in self._full), None)
-        if refused is None:
+        """Whether this port needs any address of a subnet that was found full in this batch: no call is wasted."""
+        if tuple(_any_address(item)) not in self._full:
             return False
-        self.results[item.step.key] = self._no_address(item, refused)
+        self.results[item.step.key] = self._no_address(item, "")
         return True
 
 
@@ -316,3 +329,11 @@ def _identity(item: Wanted) -> tuple[str, str]:
 
 def _any_address(item: Wanted) -> list[str]:
     return [fixed["subnet_id"] for fixed in item.body["fixed_ips"] if "ip_address" not in fixed]
+
+
+def _pool_size(subnet: Subnet) -> int:
+    """How many addresses a subnet hands out by itself."""
+    return sum(
+        int(ipaddress.ip_address(pool.end)) - int(ipaddress.ip_address(pool.start)) + 1
+        for pool in subnet.allocation_pools
+    )

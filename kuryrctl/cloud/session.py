@@ -6,24 +6,25 @@ Does not know: Neutron's API beyond its service type.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kuryrctl.cloud.transport import Response
 from kuryrctl.core.errors import Invalid, KuryrError, Owner, Unavailable
 
 if TYPE_CHECKING:
+    from keystoneauth1.adapter import Adapter
     from openstack.config.cloud_region import CloudRegion
-    from openstack.connection import Connection
 
 
 class OpenStackTransport:
     """One project's session with Neutron. keystoneauth renews the token by itself: before it ends, and after a 401."""
 
-    def __init__(self, connection: Connection, project_id: str) -> None:
-        self._network: Any = connection.network
-        self._auth_url = str(connection.config.get_auth_args().get("auth_url") or "")
+    def __init__(self, network: Adapter, project_id: str, auth_url: str) -> None:
+        self._network = network
         self._project_id = project_id
+        self._auth_url = auth_url
 
     @property
     def project_id(self) -> str:
@@ -68,20 +69,43 @@ def open_session(cloud: str | None, region: CloudRegion | None) -> OpenStackTran
 
     Authenticates at once, so that a bad credential is told before anything else happens. Raises Invalid, Unavailable.
     """
-    import openstack
     from keystoneauth1 import exceptions
+    from keystoneauth1.adapter import Adapter
+    from openstack.config import get_cloud_region
     from openstack.exceptions import SDKException
 
     try:
-        connection = openstack.connection.Connection(config=region) if region else openstack.connect(cloud=cloud)
-        project_id = connection.session.get_project_id()
+        # openstacksdk 4.22 warns of an InfluxDB configuration although there is none.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Support for InfluxDB")
+            region = region or get_cloud_region(cloud=cloud)
+        # A bare adapter: openstacksdk's proxy adds caches and metrics, and warns of its own deprecated parts.
+        adapter = Adapter(
+            region.get_session(),
+            service_type=region.get_service_type("network"),
+            interface=region.get_interface("network"),
+            region_name=region.get_region_name("network"),
+            endpoint_override=region.get_endpoint("network"),
+        )
+        project_id = adapter.get_project_id()
+        endpoint = adapter.get_endpoint()
     except exceptions.ClientException as error:
         raise _fault(error, Owner.KEYSTONE) from error
     except SDKException as error:
         raise _bad_configuration(str(error)) from error
     if not project_id:
         raise _bad_configuration("the credential is not for a project")
-    return OpenStackTransport(connection, project_id)
+    if not endpoint:
+        raise _bad_configuration("the catalogue has no network service in this region")
+    adapter.endpoint_override = _versioned(endpoint)
+    auth_url = str(region.get_auth_args().get("auth_url") or "")
+    return OpenStackTransport(adapter, project_id, auth_url)
+
+
+def _versioned(endpoint: str) -> str:
+    """The address of Networking API v2.0: catalogues name the service with or without the version."""
+    address = endpoint.rstrip("/")
+    return address if address.endswith("/v2.0") else f"{address}/v2.0"
 
 
 def _fault(error: Exception, owner: Owner) -> KuryrError:

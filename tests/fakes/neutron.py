@@ -177,12 +177,14 @@ class FakeNeutron:
     def _route(
         self, method: str, parts: list[str], query: list[tuple[str, str]], body: Obj, headers: Mapping[str, str]
     ) -> tuple[int, Obj | None]:
-        if parts[0] == "quotas" and method == "GET" and parts[2:] == ["details"]:
-            return 200, self._quota(parts[1])
+        if parts[0] == "quotas":
+            return 200, self._quota(method, parts[1:], body)
         collection = parts[0].replace("-", "_")
         if collection not in COLLECTIONS:
             raise _no_such_path()
         match method, parts[1:]:
+            case "DELETE" | "PUT", []:
+                raise Fault(404, f"{_type(collection)}NotFound", f"{_type(collection)} None could not be found.")
             case "GET", []:
                 return 200, self._list(collection, query)
             case "POST", []:
@@ -192,6 +194,8 @@ class FakeNeutron:
             case "DELETE", [id_]:
                 self._delete(collection, self._own(collection, id_, delete=True), headers)
                 return 204, None
+            case "PUT", [id_, "tags", *_] if not self._is_ours(collection, id_):
+                raise self._no_tags(collection, id_)
             case "PUT", [id_, *action]:
                 return self._put(collection, self._own(collection, id_), action, body, headers)
         raise _no_such_path()
@@ -213,9 +217,14 @@ class FakeNeutron:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def _quota(self, project: str) -> Obj:
-        if project != self._project_id and self.role != ADMIN:
+    def _quota(self, method: str, parts: list[str], body: Obj) -> Obj:
+        project = parts[0]
+        if self.role != ADMIN and (method == "PUT" or project != self._project_id):
             raise Fault(403, "AdminRequired", "User does not have admin privileges.")
+        if method == "PUT" and len(parts) == 1:
+            self.cloud.rules.limits.setdefault(project, {}).update(body["quota"])
+        elif method != "GET" or parts[1:] != ["details"]:
+            raise _no_such_path()
         return {"quota": self.cloud.rules.quota(project)}
 
     def _list(self, collection: str, query: list[tuple[str, str]]) -> Obj:
@@ -267,8 +276,7 @@ class FakeNeutron:
         item = self.cloud.rules.tables[collection].get(id_)
         if item is None or not self._sees(collection, item):
             noun = _singular(collection).replace("_", " ").capitalize()
-            type_ = "".join(word.capitalize() for word in _singular(collection).split("_")) + "NotFound"
-            raise Fault(404, type_, f"{noun} {id_} could not be found.")
+            raise Fault(404, f"{_type(collection)}NotFound", f"{noun} {id_} could not be found.")
         return item
 
     def _own(self, collection: str, id_: str, *, delete: bool = False) -> Obj:
@@ -284,6 +292,16 @@ class FakeNeutron:
         elif not mine:
             raise _forbidden(f"update_{_singular(collection)}")
         return item
+
+    def _is_ours(self, collection: str, id_: str) -> bool:
+        item = self.cloud.rules.tables[collection].get(id_)
+        return item is not None and (self.role == ADMIN or item["project_id"] == self._project_id)
+
+    def _no_tags(self, collection: str, id_: str) -> Fault:
+        """Neutron 29: tags of what does not exist are an internal error, those of others are forbidden, seen or not."""
+        if id_ in self.cloud.rules.tables[collection]:
+            return _forbidden(f"update_{_singular(collection)}:tags")
+        return Fault(500, "HTTPInternalServerError", "Request Failed: internal server error")
 
     def _engine_of(self, item: Obj) -> bool:
         return self.role == ADMIN or (self.role == ENGINE and item["project_id"] == self._project_id)
@@ -344,6 +362,8 @@ class FakeNeutron:
             raise Fault(400, "HTTPBadRequest", f"Cannot update read-only attribute {fixed[0]}")
         if "binding:host_id" in changes and not self._engine_of(item):
             raise _forbidden("update_port:binding:host_id")
+        if self.role != ADMIN and {"shared", "router:external"} & changes.keys():
+            raise _forbidden("update_network:shared")
         _check_revision(item, headers)
         rules = self.cloud.rules
         match collection:
@@ -450,6 +470,10 @@ def _text(value: object) -> str:
 
 def _singular(collection: str) -> str:
     return collection.removesuffix("s")
+
+
+def _type(collection: str) -> str:
+    return "".join(word.capitalize() for word in _singular(collection).split("_"))
 
 
 def _no_such_path() -> Fault:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ ROUTER_GATEWAY = "network:router_gateway"
 COLLECTIONS = ("networks", "subnets", "routers", "security_groups", "security_group_rules", "ports")
 _QUOTA_NAMES = ("network", "subnet", "router", "security_group", "security_group_rule", "port", "floatingip", "trunk")
 _PORTS_OF_PROTOCOLS = {"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "132"}
+
+
+_MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 
 
 class Fault(Exception):
@@ -104,7 +108,8 @@ class Rules:
                     f"Invalid input for operation: Requested subnet with cidr: {cidr} for network: {network['id']}"
                     " overlaps with another subnet.",
                 )
-        gateway = body["gateway_ip"] if "gateway_ip" in body else str(cidr[1])
+        # Neutron's default: the first address, which of an IPv6 subnet is the network's own.
+        gateway = body["gateway_ip"] if "gateway_ip" in body else str(cidr[1 if cidr.version == 4 else 0])
         pools: list[Obj] = body.get("allocation_pools") or _default_pools(cidr, gateway)
         _check_pools(cidr, gateway, pools)
         made = self._made(project, body) | {
@@ -246,17 +251,15 @@ class Rules:
     def create_rules(self, project: str, bodies: list[Obj]) -> list[Obj]:
         """All or none; all of one group."""
         groups = {body.get("security_group_id") for body in bodies}
+        for id_ in groups:
+            self._group_of(project, id_)
         if len(groups) > 1:
             raise Fault(
                 400,
                 "SecurityGroupNotSingleGroupRules",
                 "Only allowed to update rules for one security profile at a time",
             )
-        group = self.tables["security_groups"].get(str(groups.pop()))
-        if group is None or group["project_id"] != project:
-            raise Fault(
-                404, "SecurityGroupNotFound", f"Security group {bodies[0].get('security_group_id')} does not exist"
-            )
+        group = self._group_of(project, groups.pop())
         self._check_quota(project, "security_group_rule", len(bodies))
         for body in bodies:
             self._check_rule(body)
@@ -327,16 +330,23 @@ class Rules:
             raise Fault(404, "SecurityGroupNotFound", f"Security group {remote} does not exist")
 
     def _check_duplicates(self, group: Obj, bodies: list[Obj]) -> None:
+        wanted = [_rule_identity(body) for body in bodies]
+        if len(set(wanted)) < len(wanted):
+            raise Fault(409, "DuplicateSecurityGroupRuleInPost", "Duplicate Security Group Rule in POST.")
         existing = {_rule_identity(rule): rule["id"] for rule in group["security_group_rules"]}
-        for body in bodies:
-            identity = _rule_identity(body)
+        for identity in wanted:
             if identity in existing:
                 raise Fault(
                     409,
                     "SecurityGroupRuleExists",
                     f"Security group rule already exists. Rule id is {existing[identity]}.",
                 )
-            existing[identity] = "of this request"
+
+    def _group_of(self, project: str, id_: object) -> Obj:
+        group = self.tables["security_groups"].get(str(id_))
+        if group is None or group["project_id"] != project:
+            raise Fault(404, "SecurityGroupNotFound", f"Security group {id_} does not exist")
+        return group
 
     # --- ports -------------------------------------------------------------------------------------------------
 
@@ -428,6 +438,9 @@ class Rules:
             port["binding:vif_type"] = "ovs" if known else "binding_failed"
 
     def _claim_mac(self, port: Obj, wanted: str | None) -> None:
+        if wanted and not _MAC.fullmatch(wanted):
+            message = f"Invalid input for mac_address. Reason: '{wanted}' is not a valid MAC address."
+            raise Fault(400, "HTTPBadRequest", message)
         mac = (wanted or f"fa:16:3e:{_mac_tail(next(self._serial))}").lower()
         holder = self._macs.get((port["network_id"], mac))
         if holder is not None and holder != port["id"]:
@@ -495,7 +508,8 @@ class Rules:
             if address not in taken:
                 self._next_free[subnet["id"]] = number
                 return address
-        raise Fault(409, "IpAddressGenerationFailure", f"No more IP addresses available for subnet {subnet['id']}.")
+        network = subnet["network_id"]
+        raise Fault(409, "IpAddressGenerationFailure", f"No more IP addresses available on network {network}.")
 
     def _release(self, port: Obj) -> None:
         for fixed in port["fixed_ips"]:
@@ -593,7 +607,8 @@ def _cidr(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(str(text), strict=False)
     except ValueError:
-        raise Fault(400, "HTTPBadRequest", f"'{text}' is not a valid IP subnet.") from None
+        message = f"Invalid input for operation: {text} is not in a CIDR format."
+        raise Fault(400, "InvalidInput", message) from None
 
 
 def _default_pools(cidr: ipaddress.IPv4Network | ipaddress.IPv6Network, gateway: str | None) -> list[Obj]:

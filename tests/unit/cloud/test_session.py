@@ -1,0 +1,69 @@
+"""The session with a real cloud, as far as it goes without one: faults of keystoneauth, and no cost before use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from keystoneauth1 import exceptions
+
+from kuryrctl.cloud import connect
+from kuryrctl.cloud.session import OpenStackTransport
+from kuryrctl.core.errors import Invalid, KuryrError, Owner, Unavailable
+
+AUTH_URL = "http://keystone.invalid/v3"
+
+
+class _Broken:
+    """An adapter whose every request fails in one way."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def request(self, *_: object, **__: object) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "code", "owner"),
+    [
+        (exceptions.ConnectFailure("http://neutron.invalid: refused"), Unavailable, "NET-UNREACHABLE", Owner.NEUTRON),
+        (exceptions.ConnectFailure(f"{AUTH_URL}/auth: refused"), Unavailable, "NET-UNREACHABLE", Owner.KEYSTONE),
+        (exceptions.ConnectTimeout("too long"), Unavailable, "NET-UNREACHABLE", Owner.NEUTRON),
+        (exceptions.UnknownConnectionError("cut", OSError()), Unavailable, "NET-UNREACHABLE", Owner.NEUTRON),
+        (exceptions.Unauthorized("wrong password"), Invalid, "KST-REFUSED", Owner.KEYSTONE),
+        (exceptions.InternalServerError("broken"), Unavailable, "KST-UNAVAILABLE", Owner.KEYSTONE),
+        (exceptions.EndpointNotFound("none"), Invalid, "CFG-CLOUD", Owner.USER),
+        (exceptions.MissingRequiredOptions([]), Invalid, "CFG-CLOUD", Owner.USER),
+    ],
+)
+def test_a_fault_of_the_session_is_named(error: Exception, raised: type[KuryrError], code: str, owner: Owner) -> None:
+    transport = OpenStackTransport(_Broken(error), "project-a", AUTH_URL)  # type: ignore[arg-type]  # what it uses of one
+
+    with pytest.raises(raised) as fault:
+        transport.request("GET", "/ports")
+
+    assert (fault.value.code, fault.value.owner) == (code, owner)
+
+
+def test_no_cloud_at_all_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Invalid) as fault:
+        connect("no-such-cloud")
+
+    assert (fault.value.code, fault.value.owner) == ("CFG-CLOUD", Owner.USER)
+    assert "OS_CLOUD" in fault.value.hint
+
+
+def test_importing_the_package_imports_no_client_library() -> None:
+    code = "import sys, kuryrctl.cloud; print({'openstack', 'keystoneauth1', 'requests'} & sys.modules.keys())"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"

@@ -102,8 +102,8 @@ class Agent:
     # --- life ---
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set, and end within some seconds of it."""
-        self._server.start()
         self._keeper.start()
+        self._server.start()
         reader = threading.Thread(target=self._read, name="assignments", daemon=True)
         threads: list[Follower] = [self._reporter, *self._followers]
         reader.start()

@@ -83,7 +83,8 @@ class Keeper:
 
     def start(self) -> None:
         """Have a place for notes of DELs."""
-        self._deletions.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self._deletions.parent, self._deletions):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def stop(self) -> None:
         """Finish what is under way."""

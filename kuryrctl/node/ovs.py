@@ -192,14 +192,13 @@ class OvsBinder:
                 changes.add_veth(
                     VethEnd(name, mtu=wanted.mtu, arp=Arp.OFF),
                     VethEnd(wanted.name, pod_namespace, mac=wanted.mac_address, mtu=wanted.mtu),
-                )
+                ),
+                # In the same batch: an agent killed in between would leave a pair that nobody knows.
+                changes.note_on_link(name, _note(request.sandbox, wanted.name)),
             )
             undo.push(f"delete {name}", _deleter(name))
             interfaces.keep_silent(name)
-            host.apply(
-                changes.note_on_link(name, _note(request.sandbox, wanted.name)),
-                changes.set_link_named(name, state=State.UP),
-            )
+            host.apply(changes.set_link_named(name, state=State.UP))
             with namespaces.entered(pod_namespace):
                 if userspace:
                     interfaces.checksum_offload_off(wanted.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -75,12 +74,25 @@ class Switch:
         """Run it; the bridge switches by learning until a controller of the test takes it over."""
         namespaces.create(self.namespace)
         self.tool("ovsdb-tool", "create", f"{self.folder}/conf.db", f"{self.tree}/share/openvswitch/vswitch.ovsschema")
-        self.run("ovsdb-server", f"{self.folder}/conf.db", f"--remote=punix:{self.folder}/db.sock", control="ovsdb")
-        eventually((self.folder / "db.sock").exists, "ovsdb-server listens")
+        self._start_database()
         self.vsctl("--no-wait", "init")
         self.vsctl("--no-wait", "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
         self.run("ovs-vswitchd", self.ovsdb, control="vswitchd")
         self.vsctl("--timeout=10", "wait-until", "Interface", "br-int", "ofport!=[]")
+
+    def _start_database(self) -> None:
+        self.database = self.run(
+            "ovsdb-server", f"{self.folder}/conf.db", f"--remote=punix:{self.folder}/db.sock", control="ovsdb"
+        )
+        eventually((self.folder / "db.sock").exists, "ovsdb-server listens")
+
+    def restart_database(self) -> None:
+        """End ovsdb-server and start it again on the same data."""
+        self.database.terminate()
+        self.database.wait(5)
+        self.processes.remove(self.database)
+        (self.folder / "db.sock").unlink(missing_ok=True)
+        self._start_database()
 
     def run(self, program: str, *arguments: str, control: str) -> subprocess.Popen[bytes]:
         """Start a daemon inside the namespace."""
@@ -119,12 +131,6 @@ class Switch:
     def aborts(self) -> list[int]:
         """Exit codes of daemons that a signal ended."""
         return [code for process in self.processes if (code := process.poll()) is not None and code < 0]
-
-    def pause(self, seconds: float) -> None:
-        """Stop ovs-vswitchd for a while, as a busy machine does."""
-        self.processes[1].send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        self.processes[1].send_signal(signal.SIGCONT)
 
     def tool(self, program: str, *arguments: str) -> str:
         """What a tool of the tree prints."""

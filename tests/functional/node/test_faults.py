@@ -1,0 +1,127 @@
+"""The agent killed, Open vSwitch's database restarted, in the middle of things."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kuryrctl.node import cni
+from kuryrctl.node.netlink import Netlink
+from tests.functional.node.conftest import interface_of
+from tests.functional.node.switch import Controller, Switch, eventually, ping
+from tests.functional.node.world import Cluster, RunningAgent, Runtime, Sandbox
+
+ROOT = Path(__file__).resolve().parents[3]
+PODS = 4
+
+
+class Process:
+    """An agent that can be killed."""
+
+    def __init__(self, runtime: Runtime, node: Switch) -> None:
+        command = [sys.executable, "-m", "tests.functional.node.agent_process", str(runtime.socket), node.ovsdb]
+        self._process = subprocess.Popen([*command, str(PODS)], cwd=ROOT)
+        eventually(lambda: runtime.status()[0] == 0, "the agent answers", timeout_s=20)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def taps() -> list[str]:
+    """The node's ends of pods' interfaces."""
+    with Netlink() as host:
+        return [link.name for link in host.links() if link.name.startswith("tap")]
+
+
+def sandboxes(pods: Callable[[str], Path]) -> list[Sandbox]:
+    return [
+        Sandbox(f"shop/web-{number}", f"uid-{number}", f"sandbox-{number}", str(pods(f"k{number}")))
+        for number in range(1, PODS + 1)
+    ]
+
+
+@pytest.mark.usefixtures("controller")
+def test_an_agent_killed_in_the_middle_of_adds(node: Switch, pods: Callable[[str], Path]) -> None:
+    """A runtime deletes after a failed ADD and adds again; in the end every pod is bound once, and nothing is left."""
+    runtime, all_of_them = Runtime(node.folder), sandboxes(pods)
+    chance = random.Random(1)
+    failed = 0
+    for _ in range(5):
+        agent = Process(runtime, node)
+        killer = threading.Timer(chance.uniform(0.05, 0.3), agent.kill)
+        killer.start()
+        with ThreadPoolExecutor(PODS) as pool:
+            codes = [code for code, _ in pool.map(runtime.add, all_of_them)]
+            killer.join()
+            failed += sum(codes)
+            assert [code for code, _ in pool.map(runtime.delete, all_of_them)] == [0] * PODS
+    assert failed, "no ADD was interrupted: the test proves nothing"
+
+    agent = Process(runtime, node)
+    eventually(lambda: node.ports() == [], "what the killed agents plugged is gone")
+    eventually(lambda: taps() == [], "what the killed agents made is gone")
+    for pod in all_of_them:
+        with Netlink(pod.netns) as inside:
+            assert inside.link("eth0") is None
+        code, answer = runtime.add(pod)
+        assert code == 0, answer
+    assert ping(all_of_them[0].netns, f"10.65.0.{PODS}")
+    agent.kill()
+
+    notes = runtime.socket.parent / cni.DELETED_DIR
+    for pod in all_of_them:
+        assert runtime.delete(pod) == (0, None)
+    assert len(list(notes.iterdir())) == PODS
+    agent = Process(runtime, node)
+    eventually(lambda: node.ports() == [] and list(notes.iterdir()) == [], "the noted DELs are done")
+    agent.kill()
+
+
+def test_a_stopped_agent_counts_as_down(node: Switch, controller: Controller, pods: Callable[[str], Path]) -> None:
+    """It accepts connections, as the kernel does for it, but it says nothing."""
+    runtime, pod = Runtime(node.folder), sandboxes(pods)[0]
+    agent = Process(runtime, node)
+    stopped = agent._process
+    stopped.send_signal(19)  # SIGSTOP
+    started = time.monotonic()
+
+    code, error = runtime.add(pod)
+
+    assert (code, error["code"]) == (1, 11)
+    assert time.monotonic() - started < 3
+    agent.kill()
+
+
+def test_the_database_restarted_beside_a_running_agent(
+    node: Switch, controller: Controller, pods: Callable[[str], Path]
+) -> None:
+    runtime, cluster = Runtime(node.folder), Cluster()
+    agent = RunningAgent(runtime.socket, node.ovsdb, cluster)
+    one, other = sandboxes(pods)[:2]
+    for number, pod in ((1, one), (2, other)):
+        cluster.assign(pod.pod, pod.uid, interface_of(number))
+    assert runtime.add(one)[0] == 0
+
+    node.restart_database()
+    node.vsctl("--no-wait", "del-port", "br-int", "tap00000001-11")  # while the agent may not be connected again
+
+    def added() -> Any:
+        code, answer = runtime.add(other)
+        return code == 0 or answer["code"] == 11 or pytest.fail(str(answer))
+
+    eventually(added, "the next pod is added", timeout_s=20)
+    eventually(lambda: runtime.check(one)[1] is not None, "CHECK sees that the port is gone")
+    assert "not plugged" in runtime.check(one)[1]["msg"]
+    for pod in (one, other):
+        assert runtime.delete(pod) == (0, None)
+    agent.stop()

@@ -171,7 +171,7 @@ def _talk(narrator: Narrator, pods: list[_Pod], vm_addresses: Sequence[str]) -> 
     for address in vm_addresses:
         answer = narrator.types(f"{_in_pod(first)} ping -c 2 -W 3 {address}")
         narrator.claims(f"the VM answers the pod at {address}", answer.returncode == 0)
-    answer = narrator.types(f"ip netns exec {VM_NETNS} ping -c 2 -W 3 {first.v4}")
+    answer = narrator.types(f"ip netns exec {VM_NETNS} busybox ping -c 2 -W 3 {first.v4}")
     narrator.claims("the pod answers the VM", answer.returncode == 0)
 
 
@@ -191,7 +191,7 @@ def _repair(narrator: Narrator, pods: list[_Pod]) -> None:
     narrator.claims(
         "the dry run exits 21 (drift) and names the pod", drift.returncode == 21 and victim.name in drift.output
     )
-    narrator.act("A watch repairs it, and the pod never notices more than a pause")
+    narrator.act("A watch repairs it, without re-creating the pod")
     narrator.types("kuryrctl lab engine start")
     ping = f"{_in_pod(pods[1])} ping -c 1 -W 1 {victim.v4}"
     answer, elapsed_s = narrator.until(ping, lambda told: told.returncode == 0)

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kuryrctl.cli.base import Command, Lister
+from kuryrctl.cli.columns import Maybe
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.lab.errors import LabError
 from kuryrctl.lab.layout import NODES, Layout
@@ -150,10 +151,11 @@ class LabStatus(_LabOptions, Lister):
         from kuryrctl.lab import lab
 
         status = lab.status(self.layout(parsed_args))
-        rows: list[tuple[str, str, int | None, bool, str]] = [
-            ("process", each.name, each.pid, each.ready, _why(each.pid, each.ready)) for each in status.components
+        rows: list[tuple[str, str, Maybe, bool, str]] = [
+            ("process", each.name, Maybe(each.pid), each.ready, _why(each.pid, each.ready))
+            for each in status.components
         ]
-        rows += [("node", each.name, None, each.ready, each.message) for each in status.nodes]
+        rows += [("node", each.name, Maybe(None), each.ready, each.message) for each in status.nodes]
         if not all(row[3] for row in rows) or len(status.nodes) < len(NODES):
             self.exit_code = ExitCode.FAILURES
         return ("Kind", "Name", "Pid", "Ready", "Note"), rows
@@ -311,9 +313,13 @@ def _timings(layout: Layout, progress: Progress) -> list[str]:
     lines += [f"{name:<24} {progress.seconds[name]:>6.2f} s {progress.ended_at[name]:>7.2f} s" for name in rows]
     installed = max((progress.ended_at[name] for name in rows if name.startswith("install-")), default=0.0)
     total = max(progress.ended_at.values(), default=0.0)
-    lines.append(f"everything installed at {installed:.1f} s, everything started at {total:.1f} s")
+    lines.append(f"everything installed at {installed:.1f} s, everything started {total - installed:.1f} s later")
     ready = [node.name for node in lab.status(layout).nodes if node.ready]
-    lines.append(f"nodes Ready: {', '.join(ready) or 'none'}")
+    if "nodes-ready" in progress.ended_at:
+        lines.append(
+            f"two Ready nodes {progress.ended_at['nodes-ready'] - installed:.1f} s after everything is installed"
+        )
+    lines.append(f"nodes Ready now: {', '.join(ready) or 'none'}")
     lines.append(f"memory of the lab's processes (PSS): {machine.memory_bytes(layout) / 2**30:.2f} GiB")
     return lines
 

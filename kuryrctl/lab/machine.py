@@ -72,8 +72,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 def snapshot_of_machine(layout: Layout) -> Snapshot:
     """Everything the lab could leave behind.
 
-    Of the processes only those that have to do with a lab: its mark in their environment, its folders in their command
-    line or executable. A machine's other processes come and go by themselves.
+    Of the processes only those that have to do with this lab: its mark in their environment, its state folder in their
+    command line. Of the control groups only the topmost, below which a lab keeps all of its own. What else a machine
+    runs comes and goes by itself.
     """
     return Snapshot(
         processes=frozenset(_lab_processes(layout)),
@@ -155,17 +156,15 @@ def _pss_kib(process: ProcessId) -> int:
 
 
 def _lab_processes(layout: Layout) -> Iterable[str]:
-    folders = (str(layout.state), str(layout.cache))
     marked = {process.pid for process in marked_processes(layout)}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            executable = str((entry / "exe").readlink()) if command else ""
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
+        except (FileNotFoundError, ProcessLookupError):
             continue
-        own = int(entry.name) in marked or any(folder in command or folder in executable for folder in folders)
+        own = int(entry.name) in marked or f"{layout.state}/" in command
         if own and identity(int(entry.name)):
             yield f"{entry.name} {command[:120]}"
 
@@ -175,7 +174,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _folders(top: Path) -> list[str]:
-    return [str(Path(folder).relative_to(top)) for folder, _, _ in os.walk(top)]
+    return [path.name for path in top.iterdir() if path.is_dir()]
 
 
 def _lines(path: str) -> list[str]:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -332,17 +332,22 @@ class Processes:
         runtime's shims are not: they keep containers alive while it is restarted.
         """
         leaders = {process.pid: process for name in names if (process := self._process(name))}
-        if leaders:
-            children = [
-                process
-                for process in marked_processes(self._layout)
-                if session_of(process) in leaders and not command_of(process).startswith(RUNTIME_HELPERS)
-            ]
-            signal_all({*leaders.values(), *children}, grace_s)
+        ending = {*leaders.values(), *self._children_of(leaders)} if leaders else set()
+        while ending:
+            signal_all(ending, grace_s)
+            ending = set(self._children_of(leaders))  # forked while the others ended
+            grace_s = 0.0
         for name in names:
             self._layout.pid_file(name).unlink(missing_ok=True)
             if child := self._children.pop(name, None):
                 child.wait()
+
+    def _children_of(self, sessions: Container[int]) -> list[ProcessId]:
+        return [
+            process
+            for process in marked_processes(self._layout)
+            if session_of(process) in sessions and not command_of(process).startswith(RUNTIME_HELPERS)
+        ]
 
     def running(self, name: str) -> bool:
         return self._process(name) is not None

@@ -48,6 +48,7 @@ INTERFACE_OWNERS = (
     "network:router_interface_distributed",
     "network:ha_router_replicated_interface",
 )
+_DELETE_ATTEMPTS = 3
 _BY_KIND: dict[Kind, Resource[Any]] = {
     Kind.NETWORK: NETWORKS,
     Kind.SUBNET: SUBNETS,
@@ -235,12 +236,11 @@ class Executor:
                 return self._update_port(step, spec)
             case NetworkSpec() as spec:
                 tags = (*spec.tags, spec.guard) if spec.guard else spec.tags
-                return self._bring(step, NETWORKS, tags, {"mtu": spec.mtu} if spec.mtu else {})
+                return self._bring(step, NETWORKS, tags, {"mtu": spec.mtu})
             case SubnetSpec() as spec:
                 return self._bring(step, SUBNETS, spec.tags, _subnet_fields(spec))
             case RouterSpec() as spec:
-                gateway = {"external_gateway_info": {"network_id": spec.external_network}}
-                return self._bring(step, ROUTERS, spec.tags, gateway if spec.external_network else {})
+                return self._bring(step, ROUTERS, spec.tags, {"external_network": spec.external_network})
             case SecurityGroupSpec() as spec:
                 return self._bring(step, GROUPS, spec.tags, {"name": spec.name, "description": spec.description})
         raise TypeError(f"{step.key} cannot be updated: rules and interfaces are made anew")
@@ -260,12 +260,17 @@ class Executor:
         return brought
 
     def _bring(self, step: Step, resource: Resource[R], tags: Sequence[str], fields: Body) -> R:
-        """Make fields and tags of an existing object what they should be; fields that are so already cost no call."""
+        """Give an existing object the tags it lacks, and those of the fields that the plan says differ.
+
+        No others: an object that was adopted is somebody's, and may have its name or its DHCP for a reason.
+        """
         existing = self._client.get(resource, step.id)
         if step.action is Action.UPDATE and step.revision and step.revision != existing.revision_number:
             raise _changed(f"{resource.kind} {existing.id} not updated")
+        planned = {change.field for change in step.changes}
         current = msgspec.to_builtins(existing)
-        changes = {name: value for name, value in fields.items() if not _holds(current.get(name), value)}
+        wanted = dict(_attribute(name, value) for name, value in fields.items() if name in planned)
+        changes = {name: value for name, value in wanted.items() if not _holds(current.get(name), value)}
         if changes:
             response = self._call(
                 step,
@@ -283,20 +288,34 @@ class Executor:
             self._remove_interface(step)
             return
         resource = _BY_KIND[step.kind]
-        revision = step.revision
-        if step.kind is Kind.SECURITY_GROUP_RULE:
-            revision = 0
-        elif not revision:
+        path = f"{resource.path}/{step.id}"
+        if step.revision or step.kind is Kind.SECURITY_GROUP_RULE:
+            self._call(step, step.id, "DELETE", path, revision=step.revision, gone_is_fine=True)
+            return
+        for attempt in range(_DELETE_ATTEMPTS):
+            revision = self._revision_of_ours(step, resource)
+            if revision is None:
+                return
             try:
-                existing = self._client.get(resource, step.id)
+                self._call(step, step.id, "DELETE", path, revision=revision, gone_is_fine=True)
             except Refused as refused:
-                if refused.status == 404:
-                    return
-                raise
-            if not (names.cluster_of(existing.tags) or getattr(existing, "device_owner", "") == names.DEVICE_OWNER):
-                raise _not_ours(f"{step.kind} {step.id} not deleted")
-            revision = existing.revision_number
-        self._call(step, step.id, "DELETE", f"{resource.path}/{step.id}", revision=revision, gone_is_fine=True)
+                # Neutron itself moves revisions after a call was answered (a router's, when OVN has followed).
+                if refused.status != 412 or attempt == _DELETE_ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def _revision_of_ours(self, step: Step, resource: Resource[Any]) -> int | None:
+        """The revision of an object to delete, which must carry our mark; None: it is gone."""
+        try:
+            existing = self._client.get(resource, step.id)
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+        if not (names.cluster_of(existing.tags) or getattr(existing, "device_owner", "") == names.DEVICE_OWNER):
+            raise _not_ours(f"{step.kind} {step.id} not deleted")
+        return int(existing.revision_number)
 
     def _remove_interface(self, step: Step) -> None:
         try:
@@ -353,6 +372,13 @@ def _subnet_fields(spec: SubnetSpec) -> Body:
     if spec.pool is not None:
         fields["allocation_pools"] = [{"start": spec.pool[0], "end": spec.pool[1]}]
     return fields
+
+
+def _attribute(field: str, value: object) -> tuple[str, object]:
+    """A field of a spec as Neutron's attribute."""
+    if field == "external_network":
+        return "external_gateway_info", {"network_id": value} if value else None
+    return field, value
 
 
 def _holds(current: object, wanted: object) -> bool:

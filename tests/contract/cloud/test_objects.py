@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kuryrctl.core import names
-from kuryrctl.core.cloud import Network, Port, SecurityGroup, Subnet
+from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, Subnet
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Step
 from kuryrctl.core.specs import NetworkSpec, RouterInterfaceSpec, RouterSpec, SubnetSpec
@@ -197,15 +197,38 @@ def test_a_rule_goes_and_going_again_is_success(world: World) -> None:
     assert codes(world.apply(step, step)) == ["", ""]
 
 
-def test_a_group_in_use_is_not_deleted_and_a_renamed_one_gets_its_name_back(world: World) -> None:
+def test_a_group_in_use_is_not_deleted(world: World) -> None:
     spec = world.group("used")
     group = world.made(spec)[0]
     world.made(world.port("uid-1", security_groups=(spec.key,)))
-    world.raw("PUT", f"/security-groups/{group.id}", {"security_group": {"name": f"{world.prefix}/renamed"}})
 
     assert codes(world.apply(world.delete(Kind.SECURITY_GROUP, group.id))) == ["NET-IN-USE"]
-    outcome = world.apply(world.update(spec, group.id))[0]
-    assert isinstance(outcome.object, SecurityGroup) and outcome.object.name == spec.name
+
+
+def test_an_update_changes_the_fields_that_the_plan_names_and_no_others(world: World) -> None:
+    tags = world.tags("net", "n")
+    spec = SubnetSpec("subnet/s", f"{world.prefix}/s", tags, "network/n", "10.93.0.0/24")
+    subnet = world.made(_network(world, "n"), spec)[1]
+    theirs = {"enable_dhcp": True, "name": f"{world.prefix}/theirs"}
+    world.raw("PUT", f"/subnets/{subnet.id}", {"subnet": theirs})
+
+    kept = world.apply(world.update(spec, subnet.id))[0].object
+    changed = world.apply(world.update(spec, subnet.id, fields=["enable_dhcp"]))[0].object
+
+    assert isinstance(kept, Subnet) and isinstance(changed, Subnet)
+    assert (kept.enable_dhcp, kept.name) == (True, theirs["name"])
+    assert (changed.enable_dhcp, changed.name) == (False, theirs["name"])
+
+
+def test_a_router_gets_the_gateway_that_the_plan_names(world: World) -> None:
+    spec = RouterSpec("router/r", f"{world.prefix}/r", world.tags("router"))
+    router = world.made(spec)[0]
+    wanted = msgspec.structs.replace(spec, external_network=world.external)
+
+    after = world.apply(world.update(wanted, router.id, fields=["external_network"]))[0].object
+
+    assert isinstance(after, Router) and after.external_gateway_info is not None
+    assert (router.external_gateway_info, after.external_gateway_info.network_id) == (None, world.external)
 
 
 def test_a_group_is_found_by_name_or_id_and_an_ambiguous_name_is_refused(world: World) -> None:

@@ -18,7 +18,7 @@ from kuryrctl.core.audit import AuditRecord
 from kuryrctl.core.cloud import CloudObject, Port
 from kuryrctl.core.errors import Owner, Unavailable
 from kuryrctl.core.kinds import Action, Kind
-from kuryrctl.core.plan import Outcome, Step
+from kuryrctl.core.plan import FieldChange, Outcome, Step
 from kuryrctl.core.specs import (
     AddressSpec,
     NetworkSpec,
@@ -90,8 +90,8 @@ class World:
         """A step that creates what the spec says."""
         return Step(action=Action.CREATE, kind=kind_of(spec), key=spec.key, reason="a case asks for it", spec=spec)
 
-    def update(self, spec: Spec, id_: str, revision: int = 0) -> Step:
-        """A step that updates an object to what the spec says."""
+    def update(self, spec: Spec, id_: str, revision: int = 0, fields: Iterable[str] = ()) -> Step:
+        """A step that updates an object (of one that is no port, these fields) to what the spec says."""
         return Step(
             action=Action.UPDATE,
             kind=kind_of(spec),
@@ -100,6 +100,7 @@ class World:
             spec=spec,
             id=id_,
             revision=revision,
+            changes=tuple(FieldChange(field, "what it is", "what it should be") for field in fields),
         )
 
     def delete(self, kind: Kind, id_: str, revision: int = 0) -> Step:

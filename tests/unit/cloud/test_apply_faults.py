@@ -304,3 +304,22 @@ def test_reads_for_people_raise_our_errors(bench: Bench) -> None:
     with pytest.raises(KuryrError) as forbidden:
         bench.neutron.quota()
     assert forbidden.value.code == "NET-FORBIDDEN"
+
+
+def test_a_delete_without_a_revision_looks_again_when_the_object_moved_meanwhile(bench: Bench) -> None:
+    made = bench.apply(port(1))[0].object
+    assert isinstance(made, Port)
+    step = Step(action=Action.DELETE, kind=Kind.PORT, key="port/pod/uid-1", reason="a test", id=made.id)
+    bench.fake.fail_next("DELETE", "/ports", 412, times=2)
+
+    assert codes(bench.neutron.apply([step], {})) == [""]
+    assert bench.port_macs() == []
+
+
+def test_a_delete_with_a_revision_is_not_tried_on_another_one(bench: Bench) -> None:
+    made = bench.apply(port(1))[0].object
+    assert isinstance(made, Port)
+    step = Step(action=Action.DELETE, kind=Kind.PORT, key="port/pod/uid-1", reason="a test", id=made.id, revision=99)
+
+    assert codes(bench.neutron.apply([step], {})) == ["NET-CHANGED"]
+    assert len(bench.port_macs()) == 1

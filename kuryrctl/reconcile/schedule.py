@@ -44,9 +44,10 @@ class Fault(Struct, frozen=True):
 
 
 class Schedule:
-    """See the module. `jitter` gives a number of [0, 1)."""
+    """See the module. `first_rest_s` is a key's rest after its first failure, `jitter` gives a number of [0, 1)."""
 
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, first_rest_s: float = FIRST_REST_S, jitter: Callable[[], float] = random.random) -> None:
+        self._first_rest_s = first_rest_s
         self._jitter = jitter
         self._dirty: dict[Subject, None] = {}
         self._pending: dict[Subject, dict[Key, Step]] = {}
@@ -167,7 +168,7 @@ class Schedule:
     def _rest_s(self, error: KuryrError, failures: int) -> float:
         """Exponential with full jitter above a half, never less than the other side asked for."""
         stale = isinstance(error, Conflict) and error.code in STALE_CODES
-        first = STALE_REST_S if stale else FIRST_REST_S
+        first = min(STALE_REST_S, self._first_rest_s) if stale else self._first_rest_s
         bound = min(LONGEST_REST_S, first * float(2 ** min(failures - 1, 16)))
         least = error.after_s if isinstance(error, Retryable) else 0.0
         return max(least, bound / 2) + self._jitter() * bound / 2

@@ -30,7 +30,7 @@ from kuryrctl.reconcile import jobs, notify
 from kuryrctl.reconcile.audit import AuditLog
 from kuryrctl.reconcile.contracts import Cloud, Cluster
 from kuryrctl.reconcile.pool import Pool
-from kuryrctl.reconcile.schedule import Fault, Schedule
+from kuryrctl.reconcile.schedule import FIRST_REST_S, Fault, Schedule
 from kuryrctl.reconcile.state import State
 
 CLUSTER_KINDS = frozenset({Kind.KURYR_PORT, Kind.KURYR_NODE})
@@ -44,13 +44,18 @@ class Done(Struct, frozen=True):
 
 
 class Parts(Struct, frozen=True):
-    """What every run is made with. A `max_deletes` of None: the configuration's, else its default."""
+    """What every run is made with.
+
+    A `max_deletes` of None: the configuration's, else its default. `first_rest_s` is how long a key rests after its
+    first failure; the rest doubles with each further one.
+    """
 
     config: Config
     cloud: Cloud
     cluster: Cluster
     audit: AuditLog
     max_deletes: int | None = None
+    first_rest_s: float = FIRST_REST_S
 
     @property
     def limit(self) -> int | None:
@@ -68,7 +73,7 @@ class Turn:
         self.ours = ours
         self.scope = scope
         self.state = State(parts.config)
-        self.schedule = Schedule()
+        self.schedule = Schedule(parts.first_rest_s)
         self.inbox: queue.Queue[object] = queue.Queue()
         self.clock = clock
         self.done: list[Step] = []

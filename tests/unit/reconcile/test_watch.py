@@ -1,0 +1,188 @@
+"""The watch on fake servers: events, faults, the end. What the servers hold is asserted, and how many calls it took."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import pytest
+
+from kuryrctl.core import names
+from kuryrctl.core.errors import Unavailable
+from tests.fakes.kube import FakeKube
+from tests.unit.reconcile.site import Site, eventually
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(full_turn_s=1)
+
+
+def served(site: Site) -> set[str]:
+    return {names.uid_of(port.tags) for port in site.ports()}
+
+
+def told(site: Site) -> set[str]:
+    return {port["spec"]["podUid"] for port in site.kube.objects("kuryrports").values()}
+
+
+def following(site: Site) -> None:
+    """Until the watch has its lists: what is created from now on comes as events."""
+    eventually(lambda: site.kube.open_watches() == 5)
+
+
+@pytest.mark.parametrize("count", [1, 10, 25])
+def test_pods_created_together_share_their_calls(count: int) -> None:
+    site = Site(full_turn_s=3600)
+    with site.watching():
+        following(site)
+        site.neutron.calls.clear()
+        uids = {site.kube.add_pod("shop", f"web-{n}", node=f"node{n % 2 + 1}") for n in range(count)}
+        eventually(lambda: told(site) == uids)
+        assert site.neutron.calls == {("POST", "ports"): math.ceil(count / site.config.port_batch)}
+    assert served(site) == uids
+    assert site.plan() == []
+
+
+def test_a_once_run_shares_calls_the_same_way() -> None:
+    site = Site()
+    for n in range(25):
+        site.kube.add_pod("shop", f"web-{n}", node="node1")
+    assert site.run().created == 50
+    assert site.neutron.calls["POST", "ports"] == 3
+
+
+def test_a_pod_gets_its_port_when_it_is_scheduled_and_gives_it_back_when_it_is_deleted(site: Site) -> None:
+    with site.watching():
+        following(site)
+        uid = site.kube.add_pod("shop", "web-0")
+        site.kube.schedule_pod("shop", "web-0", "node1")
+        eventually(lambda: told(site) == {uid})
+        site.kube.delete_pod("shop", "web-0")
+        new = site.kube.add_pod("shop", "web-0", node="node2")
+        eventually(lambda: told(site) == {new} and served(site) == {new})
+        site.kube.finish_pod("shop", "web-0")
+        eventually(lambda: not served(site) and not told(site))
+    assert site.plan() == []
+
+
+def test_more_deletions_than_one_run_may_are_done_when_each_was_seen(site: Site) -> None:
+    with site.watching():
+        following(site)
+        uids = {site.kube.add_pod("shop", f"web-{n}", node="node1") for n in range(15)}
+        eventually(lambda: told(site) == uids)
+        for n in range(15):
+            site.kube.delete_pod("shop", f"web-{n}")
+        eventually(lambda: not served(site))
+
+
+def test_a_port_deleted_by_hand_comes_back_at_the_next_full_turn(site: Site) -> None:
+    with site.watching():
+        following(site)
+        uid = site.kube.add_pod("shop", "web-0", node="node1")
+        eventually(lambda: told(site) == {uid})
+        before = site.port_of(uid)
+        site.delete_port(before.id)
+        eventually(lambda: served(site) == {uid})
+        after = site.port_of(uid)
+        assert (after.mac_address, after.fixed_ips) == (before.mac_address, before.fixed_ips)
+        eventually(lambda: site.kuryr_port("shop/web-0")["spec"]["interfaces"][0]["portId"] == after.id)
+
+
+def test_lost_and_doubled_events_are_made_up_for(site: Site) -> None:
+    with site.watching():
+        following(site)
+        first = site.kube.add_pod("shop", "web-0", node="node1")
+        eventually(lambda: told(site) == {first})
+        site.kube.send_events(0)
+        site.kube.delete_pod("shop", "web-0")
+        second = site.kube.add_pod("shop", "web-1", node="node1")
+        site.kube.send_events(2)
+        third = site.kube.add_pod("shop", "web-2", node="node2")
+        eventually(lambda: served(site) == {second, third} and told(site) == {second, third})
+
+
+def test_watches_that_break_and_histories_that_are_forgotten(site: Site) -> None:
+    with site.watching():
+        following(site)
+        for n, fault in enumerate((site.kube.cut_watches, site.kube.compact)):
+            fault()
+            uid = site.kube.add_pod("shop", f"web-{n}", node="node1")
+            eventually(lambda uid=uid: uid in told(site))
+        site.kube.cut_watches()
+        site.kube.delete_pod("shop", "web-0")
+        site.kube.compact()
+        eventually(lambda: len(served(site)) == 1)
+
+
+def test_a_stale_list_takes_no_port_from_a_running_pod(site: Site) -> None:
+    with site.watching():
+        following(site)
+        site.kube.freeze_lists()
+        uid = site.kube.add_pod("shop", "web-0", node="node1")
+        eventually(lambda: told(site) == {uid})
+        port = site.port_of(uid)
+        turns = len(site.kube.requests)
+        eventually(lambda: len(site.kube.requests) > turns + 5)  # one full turn has read the stale lists
+        site.kube.thaw_lists()
+        assert site.port_of(uid).id == port.id
+
+
+@pytest.mark.parametrize("after_effect", [False, True])
+def test_a_neutron_that_does_not_answer_is_waited_for(site: Site, after_effect: bool) -> None:
+    with site.watching():
+        following(site)
+        silence = Unavailable("no answer", code="NET-UNAVAILABLE", after_s=0.05)
+        site.cloud.fail_next("POST", "/ports", silence, after_effect=after_effect, times=2)
+        site.cloud.fail_next("GET", "/ports", silence, times=2)
+        uids = {site.kube.add_pod("shop", f"web-{n}", node="node1") for n in range(3)}
+        eventually(lambda: told(site) == uids)
+    assert len(site.ports()) == 3
+    assert site.plan() == []
+
+
+def test_a_failing_pod_stops_nobody_else_and_its_user_is_told(site: Site) -> None:
+    with site.watching():
+        following(site)
+        site.cloud.set_quota("port", len(site.cloud.objects("ports")) + 1)
+        site.kube.add_pod("shop", "one", node="node1")
+        eventually(lambda: len(told(site)) == 1)
+        site.kube.add_pod("shop", "two", node="node1")
+        eventually(lambda: [event["reason"] for event in site.events()] == ["KuryrQuotaExceeded"])
+        assert site.events()[0]["regarding"]["name"] == "two"
+        site.kube.delete_pod("shop", "one")
+        eventually(lambda: site.kube.objects("kuryrports").keys() == {"shop/two"})
+
+
+def test_the_wrong_cluster_is_watched_without_any_change(site: Site) -> None:
+    site.kube.add_pod("shop", "web-0", node="node1")
+    site.run()
+    before = site.cloud_objects()
+    site.kube = FakeKube()
+    with site.watching():
+        following(site)
+        time.sleep(0.3)
+    assert site.cloud_objects() == before
+
+
+def test_it_ends_at_once_also_while_a_call_is_out(site: Site) -> None:
+    hang = threading.Event()
+    with site.watching() as thread:
+        following(site)
+        request = site.cloud.request
+
+        def hanging(method: str, path: str, **given: object) -> object:
+            if method == "POST":
+                hang.wait(20)
+            return request(method, path, **given)  # type: ignore[arg-type]  # passed through as it came
+
+        site.cloud.request = hanging  # type: ignore[method-assign]  # a server that hangs
+        site.kube.add_pod("shop", "web-0", node="node1")
+        time.sleep(0.2)
+        started = time.monotonic()
+    assert time.monotonic() - started < 5
+    assert not thread.is_alive()
+    hang.set()
+    holder = site.lease().holder()
+    assert holder is None

@@ -153,7 +153,7 @@ def service_range(cidrs: tuple[str, ...], version: int) -> ServiceRange | None:
     """The smallest subnet of which the ServiceCIDRs fill one half; the gateway and the pool are in the other.
 
     Kubernetes hands out all addresses of its ranges, beginning with the first one, which is Neutron's choice for a
-    gateway. None: no range of this IP version. Decision: docs/decisions/010-service-subnet.md.
+    gateway. None: no range of this IP version. Decision: docs/decisions/020-services-fill-one-half.md.
     """
     ranges = [ip_network(cidr) for cidr in cidrs if ip_network(cidr).version == version]
     if not ranges:
@@ -198,7 +198,7 @@ def _networks(cluster: ClusterState, config: Config, own: Own) -> Iterator[Spec]
 def _router(config: Config, own: Own) -> Iterator[Spec]:
     if "router/pods" not in own.adopted:
         yield RouterSpec(external_network=own.external_network_id or None, **_shared(config, "router", "pods"))
-    pods = own.subnets("pods") if "network/pods" in own.adopted else {v: None for v in _versions(config)}
+    pods = own.pod_versions if "network/pods" in own.adopted else _versions(config)
     legs = [f"pods-{version}" for version in pods]
     legs += [f"services-{version}" for version in (4, 6) if service_range(config.service_cidrs, version)]
     for leg in legs:
@@ -213,7 +213,7 @@ def _groups(config: Config, own: Own) -> Iterator[Spec]:
         yield _rule("open-ingress", "ingress", version)
         yield _rule("open-egress", "egress", version)
         yield _rule("nodes", "egress", version)
-    adopted = [subnet.cidr for subnet in own.subnets("pods").values()] if "network/pods" in own.adopted else []
+    adopted = [subnet.cidr for subnet in own.pod_subnets.values()] if "network/pods" in own.adopted else []
     for cidr in adopted or config.pod_network.cidrs:
         yield _rule("nodes", "ingress", ip_network(cidr).version, str(ip_network(cidr)))
 
@@ -242,7 +242,7 @@ def _versions(config: Config) -> tuple[int, ...]:
 
 
 def _address_specs(pins: dict[int, str], config: Config, own: Own) -> tuple[AddressSpec, ...]:
-    versions = sorted(own.subnets("pods")) or _versions(config)
+    versions = own.pod_versions or _versions(config)
     return tuple(AddressSpec(f"subnet/pods-{version}", pins.get(version)) for version in versions)
 
 

@@ -167,14 +167,12 @@ def release_kuryr_node(held: KuryrNode, ports: Ports, proves: Callable[[str], bo
 
 def port_interface(port: Port, own: Own) -> Interface | None:
     """A pod's interface; None while the shared objects are unknown."""
-    subnets = {subnet.id: subnet for subnet in own.subnets("pods").values()}
-    return interface(port, subnets, own.network) if own.network else None
+    return interface(port, own.pod_subnets, own.network) if own.network else None
 
 
 def node_interface(port: Port, own: Own, routes: tuple[str, ...]) -> Interface | None:
     """A node's interface; None while the shared objects are unknown."""
-    subnets = {subnet.id: subnet for subnet in own.subnets("pods").values()}
-    return interface(port, subnets, own.network, NODE_INTERFACE, routes) if own.network else None
+    return interface(port, own.pod_subnets, own.network, NODE_INTERFACE, routes) if own.network else None
 
 
 def _port_spec(spec: Spec) -> PortSpec:

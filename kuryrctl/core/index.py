@@ -42,6 +42,7 @@ class Own(Struct, frozen=True):
 
     `objects` by key. `adopted` are the keys that the configuration gave us: never changed (but for the guard tag), nor
     deleted. `untagged` are ours, but lack our tags. `external_network_id` is empty where none is configured.
+    `pod_subnets` are the pods' by id, IPv4 first.
     """
 
     identity: Identity
@@ -50,16 +51,17 @@ class Own(Struct, frozen=True):
     untagged: frozenset[Key] = frozenset()
     external_network_id: str = ""
     findings: tuple[Finding, ...] = ()
+    pod_subnets: Mapping[str, Subnet] = MappingProxyType({})
 
     @property
     def ids(self) -> Mapping[Key, str]:
         """The id of each object by its key (a router interface's is its port's)."""
         return {key: thing.id for key, thing in self.objects.items()}
 
-    def subnets(self, role: str) -> dict[int, Subnet]:
-        """The subnets of ``pods`` or ``services`` by IP version."""
-        found = (self.objects.get(f"subnet/{role}-{version}") for version in (4, 6))
-        return {subnet.ip_version: subnet for subnet in found if isinstance(subnet, Subnet)}
+    @property
+    def pod_versions(self) -> tuple[int, ...]:
+        """The IP versions in which pods get addresses."""
+        return tuple(subnet.ip_version for subnet in self.pod_subnets.values())
 
     @property
     def network(self) -> Network | None:
@@ -99,6 +101,7 @@ def find_own(cloud: CloudState, config: Config) -> Own:
         untagged=frozenset(finder.untagged),
         external_network_id=external,
         findings=tuple(finder.findings),
+        pod_subnets={s.id: s for s in map(objects.get, ("subnet/pods-4", "subnet/pods-6")) if isinstance(s, Subnet)},
     )
 
 

@@ -67,8 +67,7 @@ def mac_address(cluster_id: str, *owner: str) -> str:
     against time-outs and a second writer.
     """
     digest = hashlib.sha256("/".join((cluster_id, *owner)).encode()).digest()
-    octets = [(digest[0] & 0xFC) | 0x02, *digest[1:6]]
-    return ":".join(f"{octet:02x}" for octet in octets)
+    return bytes(((digest[0] & 0xFC) | 0x02, *digest[1:6])).hex(":")
 
 
 def shortened(name: str, limit: int = NAME_MAX) -> str:
@@ -79,4 +78,7 @@ def shortened(name: str, limit: int = NAME_MAX) -> str:
 
 
 def _value(tags_: Iterable[str], prefix: str) -> str:
-    return next((tag[len(prefix) :] for tag in tags_ if tag.startswith(prefix)), "")
+    for tag in tags_:
+        if tag.startswith(prefix):
+            return tag[len(prefix) :]
+    return ""

@@ -107,6 +107,7 @@ def access_rules() -> tuple[AccessRule, ...]:
             ("PUT", "/*"),
             ("DELETE", "/*"),
             ("PUT", "/*/tags"),
+            ("PUT", "/*/tags/*"),
         )
     ]
     rules += [

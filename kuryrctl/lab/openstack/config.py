@@ -132,9 +132,11 @@ def _credential(user: str, password: str) -> dict[str, object]:
     }
 
 
-def _token_check(user: str, password: str) -> dict[str, object]:
+def _token_check(user: str, password: str, service_type: str) -> dict[str, object]:
     return {
         **_credential(user, password),
+        # Without it every application credential that has access rules is refused.
+        "service_type": service_type,
         "www_authenticate_uri": KEYSTONE_URL,
         "service_token_roles_required": True,
     }
@@ -190,7 +192,7 @@ def neutron_conf(layout: Layout, password: str) -> str:
             "agent": {"root_helper": ""},
             "database": {"connection": database_url(layout, "neutron"), "max_pool_size": 20, "max_overflow": 20},
             "quotas": {f"quota_{name}": limit for name, limit in QUOTAS.items()},
-            "keystone_authtoken": _token_check("neutron", password),
+            "keystone_authtoken": _token_check("neutron", password, "network"),
             "ml2": {
                 "mechanism_drivers": "ovn",
                 "type_drivers": ("local", "flat", "vlan", "geneve"),
@@ -243,7 +245,7 @@ def octavia_conf(layout: Layout, password: str) -> str:
             "oslo_messaging": {"topic": "octavia"},
             "oslo_messaging_notifications": {"driver": "noop"},
             "oslo_concurrency": {"lock_path": layout.run / "octavia-lock"},
-            "keystone_authtoken": _token_check("octavia", password),
+            "keystone_authtoken": _token_check("octavia", password, "load-balancer"),
             "service_auth": credential,
             "neutron": {**credential, "region_name": REGION},
             "ovn": _ovn(layout),

@@ -23,8 +23,8 @@ LONG_COLUMNS: Final = (*COLUMNS, "Role", "Host", "VLAN", "Trunk", "Security Grou
 class PortList(Lister):
     """List pods with their ports, and ports without pods (nodes', leaked, legacy)
 
-    Each row has one condition: ok, or the one thing that is wrong with it. Exits with 20 when a row needs somebody's
-    attention, 0 when all are ok or on their way.
+    Each row has one condition: ok, or the one thing that is wrong with it. A list is data and exits with 0; to be told
+    by an exit code, ask `status`, or `port show` for one pod.
     """
 
     examples = """\
@@ -59,8 +59,6 @@ class PortList(Lister):
         settings = self.settings(parsed_args)
         reading = read(settings)
         rows = [row for row in port_rows(reading.cluster, reading.cloud, settings.config) if _matches(row, parsed_args)]
-        if any(needs_attention(row) for row in rows):
-            self.exit_code = ExitCode.FAILURES
         now_s = time.time()
         columns = LONG_COLUMNS if parsed_args.long else COLUMNS
         return columns, [tuple(cells(row, now_s)[column] for column in columns) for row in rows]

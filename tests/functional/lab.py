@@ -19,6 +19,13 @@ from typing import Any
 
 import openstack
 
+from kuryrctl.lab import kuryr, network
+from kuryrctl.lab.install.versions import TEST_IMAGE
+from kuryrctl.lab.kubernetes import pki
+from kuryrctl.lab.kubernetes.control_plane import api_server_command
+from kuryrctl.lab.lab import context_of
+from kuryrctl.lab.layout import API_SERVER_PORT, MANAGEMENT_HOST, NODES, Layout, node_named
+
 POD = """
 apiVersion: apps/v1
 kind: Deployment
@@ -65,7 +72,11 @@ class Lab:
         assert exported.returncode == 0, f"the lab is not up: {exported.stderr}"
         self.env = {**os.environ, **dict(_exports(exported.stdout))}
         self.env["PATH"] = f"{Path(sys.executable).parent}:{self.env['PATH']}"
-        self.image = self.env["KURYRCTL_LAB_IMAGE"]
+        self.image = TEST_IMAGE
+        self._clouds: dict[str, openstack.connection.Connection] = {}
+        self.layout = Layout.of(os.environ)
+        self.context = context_of(self.layout)
+        self.cluster_id = kuryr.CLUSTER_ID
 
     def run(self, *argv: str, stdin: str | None = None, timeout_s: float = 120, check: bool = True) -> Done:
         """Run a command with the lab's environment."""
@@ -87,22 +98,81 @@ class Lab:
 
     def cloud(self, name: str = "") -> openstack.connection.Connection:
         """A connection as one of the clouds of the lab's clouds.yaml; the engine's own credential by default."""
-        os.environ["OS_CLIENT_CONFIG_FILE"] = self.env["OS_CLIENT_CONFIG_FILE"]
-        return openstack.connect(cloud=name or self.env["OS_CLOUD"])
+        name = name or self.env["OS_CLOUD"]
+        if name not in self._clouds:
+            os.environ["OS_CLIENT_CONFIG_FILE"] = self.env["OS_CLIENT_CONFIG_FILE"]
+            self._clouds[name] = openstack.connect(cloud=name)
+        return self._clouds[name]
 
     def ports(self, **query: str) -> list[dict[str, Any]]:
         """Ports of the cluster by Neutron's own list, raw."""
         query.setdefault("tags", f"kuryr:cluster={self.cluster_id}")
-        with self.cloud("admin") as cloud:
-            answer: list[dict[str, Any]] = cloud.network.get("/ports", params=query).json()["ports"]
-            return answer
+        answer: list[dict[str, Any]] = self.cloud("admin").network.get("/ports", params=query).json()["ports"]
+        return answer
 
     def pod_ports(self) -> list[dict[str, Any]]:
         return [port for port in self.ports() if "kuryr:kind=pod" in port["tags"]]
 
+    def nodes(self) -> list[str]:
+        return [node.name for node in NODES]
+
+    def pid(self, component: str) -> int:
+        """The pid of a daemon of the lab, which must run."""
+        pid = self.context.processes.pid(component)
+        assert pid, f"{component} does not run"
+        return pid
+
+    def start_agent(self, node: str) -> None:
+        kuryr.start_agent(self.context, node_named(node))
+
+    def plugged(self, node: str) -> set[str]:
+        """The uids of the pods for which the node's switch has a port."""
+        found = self.get("kuryrnode", node)["status"].get("plugged", [])
+        return {entry["podUid"] for entry in found}
+
     @property
-    def cluster_id(self) -> str:
-        return str(self.kuryrctl("config", "show", "-f", "json").json_option("cluster_id"))
+    def vm_addresses(self) -> tuple[str, ...]:
+        found = kuryr.vm_addresses(self.layout)
+        assert len(found) == 2, found
+        return found
+
+    def lease_holder(self) -> str:
+        found = self.get("leases", "-n", "kube-system")["items"]
+        name = f"kuryrctl-{self.cluster_id}"
+        return next(
+            (lease["spec"].get("holderIdentity", "") for lease in found if lease["metadata"]["name"] == name), ""
+        )
+
+    def audit_log(self) -> str:
+        return (self.layout.log / "audit.jsonl").read_text()
+
+    def vswitchd_aborts(self) -> list[str]:
+        return network.vswitchd_aborts(self.layout)
+
+    @contextmanager
+    def empty_cluster(self, folder: Path) -> Iterator[str]:
+        """The kubeconfig of another real cluster, an empty one: a second API server on its own prefix of the etcd."""
+        port, prefix = API_SERVER_PORT + 1, f"/other-{uuid.uuid4().hex[:6]}"
+        command = [
+            *(arg.replace(f"--secure-port={API_SERVER_PORT}", f"--secure-port={port}")
+              for arg in api_server_command(self.layout)),
+            f"--etcd-prefix={prefix}",
+        ]  # fmt: skip
+        config = pki.write_kubeconfig(self.layout, "admin").read_text()
+        kubeconfig = folder / "other.kubeconfig"
+        kubeconfig.write_text(config.replace(f"{MANAGEMENT_HOST}:{API_SERVER_PORT}", f"{MANAGEMENT_HOST}:{port}"))
+        with (
+            (folder / "other-apiserver.log").open("w") as log,
+            subprocess.Popen(command, stdout=log, stderr=log) as api,
+        ):
+            try:
+                ask = ("kubectl", "--kubeconfig", str(kubeconfig), "get", "namespace", "kube-system")
+                wait_for(lambda: self.run(*ask, check=False).returncode == 0, 60, lambda: log)
+                manifests = self.kuryrctl("cluster", "manifests").stdout
+                self.kubectl("--kubeconfig", str(kubeconfig), "apply", "--server-side", "-f", "-", stdin=manifests)
+                yield str(kubeconfig)
+            finally:
+                api.terminate()
 
     def deploy(self, namespace: str, name: str, replicas: int) -> None:
         self.kubectl(
@@ -112,8 +182,15 @@ class Lab:
             stdin=POD.format(namespace=namespace, name=name, replicas=replicas, image=self.image),
         )
 
+    def stateful(self, namespace: str, name: str, replicas: int) -> None:
+        """The same pods as a StatefulSet: names stay, uids change."""
+        deployment = POD.format(namespace=namespace, name=name, replicas=replicas, image=self.image)
+        self.kubectl("apply", "-f", "-", stdin=deployment.replace("kind: Deployment", "kind: StatefulSet"))
+
     def pods(self, namespace: str, selector: str = "") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get("pods", "-n", namespace, *(["-l", selector] if selector else []))["items"]
+        found: list[dict[str, Any]] = self.get("pods", "-n", namespace, *(["-l", selector] if selector else []))[
+            "items"
+        ]
         return found
 
     def wait_ready(self, namespace: str, count: int, timeout_s: float = 90) -> list[dict[str, Any]]:
@@ -139,6 +216,7 @@ class Lab:
 
     @contextmanager
     def engine_stopped(self) -> Iterator[None]:
+        """A quiet cluster; the engine is back afterwards."""
         self.kuryrctl("lab", "engine", "stop")
         try:
             yield

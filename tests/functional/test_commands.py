@@ -50,15 +50,15 @@ def test_port_show_names_everything_of_one_pod(lab: Lab, namespace: str) -> None
 
 
 def test_port_list_finds_what_kuryr_kubernetes_left(lab: Lab) -> None:
-    with lab.cloud() as cloud:
-        network = lab.pod_ports()[0]["network_id"] if lab.pod_ports() else lab.ports()[0]["network_id"]
-        body = {"port": {"network_id": network, "name": "kuryr-pool-port", "device_owner": "compute:kuryr"}}
-        left = cloud.network.post("/ports", json=body).json()["port"]
-        try:
-            rows = lab.kuryrctl("port", "list", "-f", "json").json()
-            assert {row["Port ID"]: row["Condition"] for row in rows}[left["id"]] == "legacy"
-        finally:
-            cloud.network.delete(f"/ports/{left['id']}")
+    cloud = lab.cloud()
+    network = lab.pod_ports()[0]["network_id"] if lab.pod_ports() else lab.ports()[0]["network_id"]
+    body = {"port": {"network_id": network, "name": "kuryr-pool-port", "device_owner": "compute:kuryr"}}
+    left = cloud.network.post("/ports", json=body).json()["port"]
+    try:
+        rows = lab.kuryrctl("port", "list", "-f", "json").json()
+        assert {row["Port ID"]: row["Condition"] for row in rows}[left["id"]] == "legacy"
+    finally:
+        cloud.network.delete(f"/ports/{left['id']}")
 
 
 def test_status_is_one_screen_and_exits_0_when_all_is_well(lab: Lab, namespace: str) -> None:

@@ -78,7 +78,7 @@ def test_pod_comes_up_by_itself_after_its_agent_was_down(lab: Lab) -> None:
 
 def test_neutron_away_for_twenty_seconds_in_the_middle_of_a_rollout(lab: Lab) -> None:
     with lab.namespace() as namespace:
-        pid = lab.pid("neutron-api")
+        pid = lab.pid("neutron")
         os.kill(pid, signal.SIGSTOP)
         try:
             lab.deploy(namespace, "web", 6)

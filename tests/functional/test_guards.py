@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,7 @@ def test_the_kubeconfig_of_another_empty_cluster_deletes_nothing(lab: Lab, other
         before = sorted(port["id"] for port in lab.ports())
         with lab.engine_stopped():
             refused = lab.kuryrctl("reconcile", "--kubeconfig", other_cluster, check=False)
-        assert refused.returncode == 1
+        assert refused.returncode in (1, 2)
         assert "CLUSTER-GUARD" in refused.stderr, refused
         assert sorted(port["id"] for port in lab.ports()) == before
 
@@ -34,41 +36,43 @@ def test_a_foreign_port_with_a_look_alike_name_survives_everything(lab: Lab) -> 
         lab.deploy(namespace, "web", 1)
         (pod,) = lab.wait_ready(namespace, 1)
         (mine,) = [port for port in lab.pod_ports() if port["device_id"] == pod["metadata"]["uid"]]
-        with lab.cloud("demo") as cloud:
-            body = {"port": {"network_id": mine["network_id"], "name": mine["name"]}}
-            foreign = cloud.network.post("/ports", json=body).json()["port"]
-            try:
-                lab.kubectl("delete", "deployment", "web", "-n", namespace)
-                wait_for(lambda: mine["id"] not in {port["id"] for port in lab.ports()}, 60)
-                with lab.engine_stopped():
-                    lab.kuryrctl("reconcile")
-                after = cloud.network.get(f"/ports/{foreign['id']}").json()["port"]
-                assert {k: after[k] for k in foreign if k not in UNSTEADY} == {
-                    k: foreign[k] for k in foreign if k not in UNSTEADY
-                }
-            finally:
-                cloud.network.delete(f"/ports/{foreign['id']}")
+        cloud = lab.cloud("demo")
+        body = {"port": {"network_id": mine["network_id"], "name": mine["name"]}}
+        foreign = cloud.network.post("/ports", json=body).json()["port"]
+        try:
+            lab.kubectl("delete", "deployment", "web", "-n", namespace)
+            wait_for(lambda: mine["id"] not in {port["id"] for port in lab.ports()}, 60)
+            with lab.engine_stopped():
+                lab.kuryrctl("reconcile")
+            after = cloud.network.get(f"/ports/{foreign['id']}").json()["port"]
+            assert {k: after[k] for k in foreign if k not in UNSTEADY} == {
+                k: foreign[k] for k in foreign if k not in UNSTEADY
+            }
+        finally:
+            cloud.network.delete(f"/ports/{foreign['id']}")
 
 
 UNSTEADY = {"updated_at", "revision_number", "status"}
 
 
 def test_the_engine_credential_cannot_touch_a_port_of_another_project(lab: Lab) -> None:
-    with lab.cloud("admin") as admin, lab.cloud("other") as other, lab.cloud() as engine:
-        network = other.network.post("/networks", json={"network": {"name": "not-ours"}}).json()["network"]
-        try:
-            port = other.network.post("/ports", json={"port": {"network_id": network["id"]}}).json()["port"]
-            for answer in (
-                engine.network.put(f"/ports/{port['id']}", json={"port": {"name": "stolen"}}),
-                engine.network.put(f"/ports/{port['id']}", json={"port": {"binding:host_id": "node1"}}),
-                engine.network.delete(f"/ports/{port['id']}"),
-            ):
-                assert answer.status_code in (403, 404), answer.text
-            kept = admin.network.get(f"/ports/{port['id']}").json()["port"]
-            assert (kept["name"], kept["binding:host_id"]) == ("", "")
-            other.network.delete(f"/ports/{port['id']}")
-        finally:
-            other.network.delete(f"/networks/{network['id']}")
+    admin = lab.cloud("admin")
+    other = lab.cloud("other")
+    engine = lab.cloud()
+    network = other.network.post("/networks", json={"network": {"name": "not-ours"}}).json()["network"]
+    try:
+        port = other.network.post("/ports", json={"port": {"network_id": network["id"]}}).json()["port"]
+        for answer in (
+            engine.network.put(f"/ports/{port['id']}", json={"port": {"name": "stolen"}}),
+            engine.network.put(f"/ports/{port['id']}", json={"port": {"binding:host_id": "node1"}}),
+            engine.network.delete(f"/ports/{port['id']}"),
+        ):
+            assert answer.status_code in (403, 404), answer.text
+        kept = admin.network.get(f"/ports/{port['id']}").json()["port"]
+        assert (kept["name"], kept["binding:host_id"]) == ("", "")
+        other.network.delete(f"/ports/{port['id']}")
+    finally:
+        other.network.delete(f"/networks/{network['id']}")
 
 
 def test_tenants_have_no_verb_on_our_objects(lab: Lab) -> None:
@@ -86,9 +90,10 @@ def test_nodes_hold_no_openstack_credential(lab: Lab) -> None:
 
 
 @pytest.fixture
-def other_cluster(lab: Lab) -> str:
+def other_cluster(lab: Lab, tmp_path: Path) -> Iterator[str]:
     """A kubeconfig whose API server answers as an empty cluster with another kube-system uid."""
-    return lab.empty_cluster()
+    with lab.empty_cluster(tmp_path) as kubeconfig:
+        yield kubeconfig
 
 
 def test_the_audit_log_has_one_line_for_each_mutation_with_its_request_id(lab: Lab) -> None:

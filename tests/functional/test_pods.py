@@ -65,7 +65,12 @@ def test_a_pod_and_the_vm_reach_each_other(lab: Lab, rollout: tuple[str, list[di
     for address in lab.vm_addresses:
         assert lab.reaches(pods[0], address)
     for address in addresses(pods[0]):
-        assert lab.run("ip", "netns", "exec", "lab-vm", "busybox", "ping", "-c", "1", "-W", "3", address, check=False).returncode == 0
+        assert (
+            lab.run(
+                "ip", "netns", "exec", "lab-vm", "busybox", "ping", "-c", "1", "-W", "3", address, check=False
+            ).returncode
+            == 0
+        )
 
 
 def test_deleted_pods_leave_no_port_and_no_interface(lab: Lab) -> None:

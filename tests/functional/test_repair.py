@@ -28,8 +28,8 @@ def test_a_port_deleted_by_hand_is_drift_and_comes_back_as_it_was(lab: Lab, vict
     name = f"{broken['metadata']['namespace']}/{broken['metadata']['name']}"
     assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
     before = port_of(lab, broken)
-    with lab.cloud() as cloud:
-        assert cloud.network.delete(f"/ports/{before['id']}").status_code == 204
+    cloud = lab.cloud()
+    assert cloud.network.delete(f"/ports/{before['id']}").status_code == 204
     wait_for(lambda: not lab.reaches(witness, broken["status"]["podIP"]), 20)
 
     drift = lab.kuryrctl("reconcile", "--dry-run", check=False)
@@ -43,7 +43,9 @@ def test_a_port_deleted_by_hand_is_drift_and_comes_back_as_it_was(lab: Lab, vict
     assert sorted(ip["ip_address"] for ip in after["fixed_ips"]) == sorted(addresses(broken))
     for address in addresses(broken):
         wait_for(lambda address=address: lab.reaches(witness, address), 20)
-    (same,) = [p for p in lab.pods(broken["metadata"]["namespace"]) if p["metadata"]["uid"] == broken["metadata"]["uid"]]
+    (same,) = [
+        p for p in lab.pods(broken["metadata"]["namespace"]) if p["metadata"]["uid"] == broken["metadata"]["uid"]
+    ]
     assert same["status"]["containerStatuses"][0]["restartCount"] == 0
     assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
 
@@ -52,28 +54,28 @@ def test_an_address_taken_meanwhile_is_named_and_told_to_the_user(lab: Lab, vict
     broken, _ = victim
     namespace, name = broken["metadata"]["namespace"], broken["metadata"]["name"]
     before = port_of(lab, broken)
-    with lab.cloud() as cloud:
-        cloud.network.delete(f"/ports/{before['id']}")
-        taken = {"network_id": before["network_id"], "name": "squatter", "fixed_ips": before["fixed_ips"][:1]}
-        squatter = cloud.network.post("/ports", json={"port": taken}).json()["port"]
-        try:
-            refused = lab.kuryrctl("reconcile", check=False)
-            assert refused.returncode == 20, refused
-            assert "NET-ADDRESS-TAKEN" in refused.stderr + refused.stdout
-            rows = lab.kuryrctl("port", "list", "--namespace", namespace, "-f", "json").json()
-            assert {row["Pod"]: row["Condition"] for row in rows}[name] == "address taken"
-            events = lab.get("events", "-n", namespace)["items"]
-            assert "KuryrAddressTaken" in {event["reason"] for event in events}
-        finally:
-            cloud.network.delete(f"/ports/{squatter['id']}")
+    cloud = lab.cloud()
+    cloud.network.delete(f"/ports/{before['id']}")
+    taken = {"network_id": before["network_id"], "name": "squatter", "fixed_ips": before["fixed_ips"][:1]}
+    squatter = cloud.network.post("/ports", json={"port": taken}).json()["port"]
+    try:
+        refused = lab.kuryrctl("reconcile", check=False)
+        assert refused.returncode == 20, refused
+        assert "NET-ADDRESS-TAKEN" in refused.stderr + refused.stdout
+        rows = lab.kuryrctl("port", "list", "--namespace", namespace, "-f", "json").json()
+        assert {row["Pod"]: row["Condition"] for row in rows}[name] == "address taken"
+        events = lab.get("events", "-n", namespace)["items"]
+        assert "KuryrAddressTaken" in {event["reason"] for event in events}
+    finally:
+        cloud.network.delete(f"/ports/{squatter['id']}")
     lab.kuryrctl("reconcile")
     assert sorted(ip["ip_address"] for ip in port_of(lab, broken)["fixed_ips"]) == sorted(addresses(broken))
 
 
 def test_dry_run_as_json_is_one_versioned_document(lab: Lab, victim: list[dict]) -> None:
-    with lab.cloud() as cloud:
-        cloud.network.delete(f"/ports/{port_of(lab, victim[0])['id']}")
+    cloud = lab.cloud()
+    cloud.network.delete(f"/ports/{port_of(lab, victim[0])['id']}")
     document = json.loads(lab.kuryrctl("reconcile", "--dry-run", "-f", "json", check=False).stdout)
     assert document["schema"] == "kuryrctl.plan/1"
-    assert [step["action"] for step in document["steps"]][0] == "create"
+    assert document["steps"][0]["action"] == "create"
     lab.kuryrctl("reconcile")

@@ -179,6 +179,7 @@ def _sweep(layout: Layout) -> None:
 
 def _restore(layout: Layout) -> None:
     sysctls.restore(layout)
+    cgroups.take_back(cgroups.handed_down_file(layout))
     apt.remove_guard()
     if node.CNI_CACHE.exists() and not any(node.CNI_CACHE.iterdir()):
         node.CNI_CACHE.rmdir()

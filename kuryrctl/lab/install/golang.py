@@ -154,6 +154,7 @@ def _build(product: Product, layout: Layout, home: Path, report: Callable[[str],
             (work / file.name).write_bytes(file.read_bytes())
     counted = _Counted(product, report)
     for package, name in product.packages:
+        report(f"compiling {name} {product.version}")
         command: list[str | Path] = ["nice", "-n", "5", go, "build", "-mod=mod", "-v", "-trimpath", "-buildvcs=false"]
         command += ["-ldflags", product.ldflags, "-tags", product.tags, "-o", work / "out" / name, package]
         environment = {"CGO_ENABLED": "1"} if product.cgo else STATIC

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from kuryrctl.lab.errors import LabError
-from kuryrctl.lab.process import ProcessId, identity
+from kuryrctl.lab.layout import Layout
+from kuryrctl.lab.process import ProcessId, identity, write_atomically
 
 WANTED_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
@@ -22,16 +23,25 @@ def hierarchies() -> dict[Path, str]:
     return {Path(fields[1]): fields[2] for fields in lines if fields[2] in ("cgroup", "cgroup2")}
 
 
+def handed_down_file(layout: Layout) -> Path:
+    """Where the lab keeps what it changed at a version 2 root."""
+    return layout.state / "cgroup-controllers"
+
+
 def version() -> int:
     """2 when the machine has the unified hierarchy only, else 1."""
     return 2 if all(kind == "cgroup2" for kind in hierarchies().values()) else 1
 
 
-def make(name: str) -> None:
-    """Make the group `name` everywhere, usable for a kubelet."""
+def make(name: str, handed_down: Path) -> None:
+    """Make the group `name` everywhere, usable for a kubelet.
+
+    Controllers that a version 2 root did not hand down before are written to `handed_down`, for `take_back`.
+    """
     for hierarchy, kind in hierarchies().items():
-        if kind == "cgroup2":
-            _hand_down(hierarchy)
+        if kind == "cgroup2" and (missing := _not_handed_down(hierarchy)):
+            write_atomically(handed_down, f"{hierarchy}\n{' '.join(missing)}\n".encode(), 0o644)
+            _switch(hierarchy, "+", missing)
         group = hierarchy / name
         group.mkdir(exist_ok=True)
         for file in ("cpuset.mems", "cpuset.cpus"):
@@ -75,17 +85,28 @@ def _remove_tree(group: Path) -> None:
                 raise
 
 
-def _hand_down(root: Path) -> None:
-    """Let groups of a version 2 hierarchy have the controllers a kubelet wants, as far as this hierarchy has them."""
+def take_back(handed_down: Path) -> None:
+    """Undo what `make` changed at the root of a version 2 hierarchy; of nothing: nothing."""
+    if not handed_down.exists():
+        return
+    hierarchy, controllers = handed_down.read_text().splitlines()
+    enabled = (Path(hierarchy) / "cgroup.subtree_control").read_text().split()
+    _switch(Path(hierarchy), "-", [name for name in controllers.split() if name in enabled])
+    handed_down.unlink()
+
+
+def _not_handed_down(root: Path) -> list[str]:
+    """Controllers a kubelet wants, which this version 2 hierarchy has and its root keeps to itself."""
     available = (root / "cgroup.controllers").read_text().split()
     enabled = (root / "cgroup.subtree_control").read_text().split()
-    missing = [f"+{name}" for name in WANTED_CONTROLLERS if name in available and name not in enabled]
-    if not missing:
-        return
+    return [name for name in WANTED_CONTROLLERS if name in available and name not in enabled]
+
+
+def _switch(root: Path, sign: str, controllers: list[str]) -> None:
     try:
-        (root / "cgroup.subtree_control").write_text(" ".join(missing))
+        (root / "cgroup.subtree_control").write_text(" ".join(sign + name for name in controllers))
     except OSError as error:
         raise LabError(
-            f"control group {root} cannot hand down {' '.join(missing)}: {error.strerror}",
+            f"control group {root} cannot change what it hands down ({sign} {' '.join(controllers)}): {error.strerror}",
             hint="in a container, first move its processes into a group of their own (cgroup-v2.rst)",
         ) from error

@@ -160,7 +160,7 @@ def start_kubelet(context: Context, node: Node) -> None:
     """Start the node's kubelet; returns when the node is registered. It becomes Ready with its CNI configuration."""
     layout, processes = context.layout, context.processes
     sysctls.remember(layout, KUBELET_SYSCTLS)
-    cgroups.make(layout.cgroup(node.name))
+    cgroups.make(layout.cgroup(node.name), cgroups.handed_down_file(layout))
     own, name = layout.node_dir(node.name), kubelet_name(node)
     settings = own / "kubelet.yaml"
     write_atomically(settings, msgspec.yaml.encode(kubelet_settings(layout, node)), 0o644)

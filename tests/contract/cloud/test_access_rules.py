@@ -1,0 +1,62 @@
+"""An application credential with our access rules, on the lab's Keystone and Neutron: enough, and no more."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.identity.v3 import ApplicationCredential
+from keystoneauth1.session import Session
+from openstack.config import get_cloud_region
+
+from kuryrctl.cloud import Neutron, Transport
+from kuryrctl.cloud.credential import access_rules
+from kuryrctl.cloud.session import OpenStackTransport
+from kuryrctl.core.kinds import Kind
+from tests.contract.cloud.world import World, codes
+
+pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore:Support for InfluxDB")]
+
+
+@pytest.fixture
+def restricted() -> Iterator[Transport]:
+    """A session by a credential that was made of the rules; Keystone forgets it and its rules afterwards."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        region = get_cloud_region(cloud="kuryr")
+    session = region.get_session()
+    keystone = Adapter(session, service_type="identity", interface="public", region_name=region.get_region_name())
+    user = f"/users/{session.get_user_id()}"
+    body = {"name": "contract", "access_rules": msgspec.to_builtins(access_rules())}
+    answer = keystone.post(f"{user}/application_credentials", json={"application_credential": body})
+    made = answer.json()["application_credential"]
+    auth = ApplicationCredential(
+        region.get_auth_args()["auth_url"],
+        application_credential_id=made["id"],
+        application_credential_secret=made["secret"],
+    )
+    neutron = Adapter(Session(auth), service_type="network", region_name=region.get_region_name())
+    neutron.endpoint_override = f"{neutron.get_endpoint().rstrip('/')}/v2.0"
+    yield OpenStackTransport(neutron, session.get_project_id(), "")
+    keystone.delete(f"{user}/application_credentials/{made['id']}")
+    for rule in keystone.get(f"{user}/access_rules").json()["access_rules"]:
+        keystone.delete(f"{user}/access_rules/{rule['id']}")
+
+
+@pytest.mark.parametrize("cloud", ["real"], indirect=True)
+def test_the_rules_are_enough_for_the_engine_and_for_nothing_else(world: World, restricted: Transport) -> None:
+    neutron = Neutron(restricted)
+
+    made = neutron.apply([world.create(world.port("uid-1"))], world.ids)
+    assert codes(made) == [""]
+    observed = neutron.observe(world.cluster_id)
+    assert observed.errors == {}
+    id_ = next(id_ for id_, port in observed.ports.items() if port.device_id == "uid-1")
+    assert codes(neutron.apply([world.delete(Kind.PORT, id_)], {})) == [""]
+    for method, path in (("GET", "/floatingips"), ("GET", "/agents"), ("POST", "/floatingips"), ("GET", "/trunks/x")):
+        answer = restricted.request(method, path, body=json.dumps({}).encode() if method == "POST" else None)
+        assert answer.status == 401, (method, path, answer)

@@ -157,8 +157,9 @@ def _down(layout: Layout, observer: Observer | None) -> None:
             hint="kuryrctl lab down once more, then look at kuryrctl lab status",
         )
     shutil.rmtree(layout.run, ignore_errors=True)
-    for path in (CLAIM, *(MACHINE_DIR / member.name for member in NODES)):
-        path.unlink(missing_ok=True)
+    if _claimed_by() in (str(layout.state), None):
+        for path in (CLAIM, *(MACHINE_DIR / member.name for member in NODES)):
+            path.unlink(missing_ok=True)
 
 
 def _is_ours(layout: Layout) -> bool:

@@ -6,7 +6,7 @@ Knows nothing of Neutron: a node becomes Ready when somebody gives it a CNI conf
 from collections.abc import Callable
 
 from kuryrctl.lab.kubernetes import cgroups, control_plane, node
-from kuryrctl.lab.layout import MACHINE_DIR, NODES, Node
+from kuryrctl.lab.layout import NODES, Node
 from kuryrctl.lab.process import command_of, marked_processes, signal_all
 from kuryrctl.lab.stages import Context, Stage
 
@@ -82,4 +82,3 @@ def down(context: Context) -> None:
     for member in NODES:
         cgroups.remove(context.layout.cgroup(member.name))
         processes.stop(node.holder_name(member), grace_s=1.0)
-        (MACHINE_DIR / member.name).unlink(missing_ok=True)

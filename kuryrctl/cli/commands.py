@@ -74,6 +74,10 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.lab:LabDown",
         "End the lab and leave nothing of it running or configured; databases and installed software stay",
     ),
+    "lab traces": Entry(
+        "kuryrctl.cli.lab:LabTraces",
+        "Print what this machine has of what a lab could leave behind, as JSON, or compare it with an earlier print",
+    ),
     "lab reset": Entry(
         "kuryrctl.cli.lab:LabReset",
         "End the lab and forget its databases, configuration and logs; what is installed stays",

@@ -120,6 +120,43 @@ class LabDown(_LabOptions, Command):
         print(f"the lab is down: {time.monotonic() - progress.began:.1f} s", file=sys.stderr)
 
 
+class LabTraces(_LabOptions, Command):
+    """Print what this machine has of what a lab could leave behind, as JSON, or compare it with an earlier print
+
+    Namespaces, links, addresses, routes, mounts, control groups, settings, and processes of the lab. With --since it
+    prints what came and what went, and exits with 20 when something did.
+    """
+
+    examples = """\
+  kuryrctl lab traces > before.json
+  kuryrctl lab up && kuryrctl lab down && kuryrctl lab traces --since before.json"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """What to compare with."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--since", metavar="FILE", type=Path, help="print what differs from this earlier print")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
+        """Look, and print or compare."""
+        import msgspec
+
+        from kuryrctl.lab.machine import Snapshot, differences, snapshot_of_machine
+
+        now = snapshot_of_machine(self.layout(parsed_args))
+        if parsed_args.since is None:
+            print(msgspec.json.format(msgspec.json.encode(now)).decode())
+            return ExitCode.OK
+        try:
+            before = msgspec.json.decode(parsed_args.since.read_bytes(), type=Snapshot)
+        except (OSError, msgspec.DecodeError) as error:
+            raise LabError(f"{parsed_args.since} holds no traces: {error}", hint="kuryrctl lab traces > FILE") from None
+        found = differences(before, now)
+        for line in found:
+            print(line)
+        return ExitCode.FAILURES if found else ExitCode.OK
+
+
 class LabReset(_LabOptions, Command):
     """End the lab and forget its databases, configuration and logs; what is installed stays"""
 

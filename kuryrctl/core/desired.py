@@ -179,8 +179,12 @@ def _networks(cluster: ClusterState, config: Config, own: Own) -> Iterator[Spec]
     yield NetworkSpec(guard=guard, **shared)
     if not adopted:
         for cidr in config.pod_network.cidrs:
+            pods = ip_network(cidr)
             yield SubnetSpec(
-                network="network/pods", cidr=cidr, **_shared(config, "subnet", f"pods-{ip_network(cidr).version}")
+                network="network/pods",
+                cidr=cidr,
+                gateway=str(pods[1]),  # Neutron's own choice for IPv6 is the network's address, which nobody expects
+                **_shared(config, "subnet", f"pods-{pods.version}"),
             )
     yield NetworkSpec(**_shared(config, "network", "services"))
     for version in (4, 6):

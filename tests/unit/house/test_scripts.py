@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,12 @@ esac
 PYTEST = """#!/bin/bash
 echo "pytest ${OS_CLOUD:-no-cloud} $*" >> "$NOTES"
 for word in "$@"; do case "$word" in --junit-xml=*) xml=${word#*=} ;; esac; done
-case "$*" in *functional*) set -- $FUNCTIONAL ;; *--lab*) set -- $CONTRACT ;; *) set -- $FAST ;; esac
+case "$*" in
+    *functional*) set -- $FUNCTIONAL ;;
+    *--machine-before*) set -- $TRACES ;;
+    *--lab*) set -- $CONTRACT ;;
+    *) set -- $FAST ;;
+esac
 echo "<testsuites><testsuite tests=\\"$1\\" failures=\\"$2\\" errors=\\"0\\" skipped=\\"$3\\"/></testsuites>" > "$xml"
 exit $(($2 > 0))
 """
@@ -55,6 +61,7 @@ class Checkout:
             "FAST": "9 0 1",
             "CONTRACT": "3 0 0",
             "FUNCTIONAL": "5 0 0",
+            "TRACES": "1 0 0",
         }
         environment = {**usual, "NOTES": str(self.notes), **variables}
         return subprocess.run(words, capture_output=True, text=True, check=False, cwd="/", env=environment, timeout=60)
@@ -63,7 +70,7 @@ class Checkout:
         return self.run(str(self.folder / name), *words, **variables)
 
     def calls(self) -> list[str]:
-        return [line.split(" --junit-xml")[0].rstrip() for line in self.notes.read_text().splitlines()]
+        return [re.split(r" --junit-xml| /", line)[0].rstrip() for line in self.notes.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -85,16 +92,19 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
     assert checkout.calls() == [
         "pytest no-cloud -q -m not long",
         "kuryrctl lab status",
+        "kuryrctl lab traces",
         "kuryrctl lab up",
         "kuryrctl lab env",
         "pytest lab -q -m lab and (not long) --lab",
         "pytest lab -q -m not long --lab",
         "kuryrctl lab down",
+        "pytest lab -q --machine-before",
     ]
-    assert ran.stdout.splitlines()[-3:] == [
+    assert ran.stdout.splitlines()[-4:] == [
         "unit and contract: 8 passed, 0 failed, 1 skipped",
         "contract on the lab: 3 passed, 0 failed, 0 skipped",
         "functional: 5 passed, 0 failed, 0 skipped",
+        "lab down: 1 passed, 0 failed, 0 skipped",
     ]
 
 
@@ -121,11 +131,12 @@ def test_a_lab_that_was_up_stays_up(checkout):
         {"FAST": "0 0 0"},
         {"UP": "1"},
         {"DOWN": "1"},
+        {"TRACES": "1 1 0"},
     ],
 )
 def test_whatever_fails_or_is_not_run_fails_the_script(checkout, variables):
     assert checkout.script("scripts/test", **variables).returncode != 0
-    assert checkout.calls()[-1] == "kuryrctl lab down"
+    assert "kuryrctl lab down" in checkout.calls()
 
 
 def test_the_demo_leaves_the_lab_up_and_says_how_to_go_on(checkout):

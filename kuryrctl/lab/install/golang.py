@@ -27,7 +27,7 @@ class Product(msgspec.Struct, frozen=True):
     """What one `go build` makes.
 
     `modules` are required as they are given here; `packages` maps what is built to the name it gets; `links` are
-    further names of the first one. `source` is a folder of our own Go files, for a product that is a package of ours.
+    further names of the first one. `source` is our own Go file beside this one, for a product that is a package of ours.
     """
 
     name: str
@@ -66,7 +66,7 @@ KUBERNETES = Product(
     # agnhost is the test server of Kubernetes' own end-to-end tests; in one module it shares the compiled packages.
     packages=((".", "labkube"), ("k8s.io/kubernetes/test/images/agnhost", "agnhost")),
     ldflags=_kubernetes_ldflags(),
-    source="labkube",
+    source="labkube.go",
     links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"),
 )
 CONTAINERD = Product(
@@ -149,9 +149,8 @@ def _build(product: Product, layout: Layout, home: Path, report: Callable[[str],
     (work / "out").mkdir(parents=True)
     (work / "go.mod").write_text(_go_mod(product, go, report))
     if product.source:
-        source = resources.files("kuryrctl.lab.install") / "gomods" / product.source
-        for file in source.iterdir():
-            (work / file.name).write_bytes(file.read_bytes())
+        source = resources.files("kuryrctl.lab.install") / product.source
+        (work / "main.go").write_bytes(source.read_bytes())
     counted = _Counted(product, report)
     for package, name in product.packages:
         report(f"compiling {name} {product.version}")

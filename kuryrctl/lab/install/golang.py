@@ -27,7 +27,7 @@ class Product(msgspec.Struct, frozen=True):
     """What one `go build` makes.
 
     `modules` are required as they are given here; `packages` maps what is built to the name it gets; `links` are
-    further names of the first one. `source` is our own Go file beside this one, for a product that is a package of ours.
+    further names of the first one. `source` is our own Go file beside this one, for a product with a package of ours.
     """
 
     name: str

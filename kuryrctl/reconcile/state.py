@@ -9,6 +9,7 @@ Does not know: what should exist, threads, calls.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -93,6 +94,21 @@ class State:
         if Kind.NODE in self.complete:
             absent |= self.ports.served(NODE) - self.nodes_by_uid.keys()
         return absent
+
+    def reported_free(self, port_ids: Iterable[str]) -> set[str]:
+        """The uids whose port its node itself calls free: reported after the port was made, and not among the plugged.
+
+        A second witness of their absence beside the cluster's lists. A wrong cluster's nodes never reported.
+        """
+        found = set()
+        for port in filter(None, map(self.ports.by_id, port_ids)):
+            told = self.kuryr_nodes.get(port.host)
+            uid = self.ports.claim(port.id).uid
+            if told is None or uid in self.assignments or any(each.port_id == port.id for each in told.plugged):
+                continue
+            if port.created_at and told.heartbeat_s > datetime.fromisoformat(port.created_at).timestamp():
+                found.add(uid)
+        return found
 
     # -- the cluster
 

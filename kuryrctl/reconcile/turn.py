@@ -121,7 +121,10 @@ class Turn:
         waiting = [step for step in self.schedule.pending() if step.action is Action.DELETE]
         try:
             refuse_mass_deletion(
-                ordered(waiting), self.parts.limit, self.state.ports.count_ours(), self.state.witnessed
+                ordered(waiting),
+                self.parts.limit,
+                self.state.ports.count_ours(),
+                self.state.witnessed | self.state.reported_free(step.id for step in waiting),
             )
         except Invalid as error:
             self.withheld = error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kuryrctl.core import names
 from kuryrctl.core.errors import Conflict, Invalid, KuryrError
 from kuryrctl.core.findings import FindingCode
+from kuryrctl.kube import Kube
 from tests.fakes.kube import FakeKube
 from tests.unit.reconcile.site import Site, eventually
 
@@ -166,3 +169,19 @@ def test_each_mutation_is_one_audit_line(tmp_path: Path) -> None:
     assert lines[0]["request_id"].startswith("req-")
     assert lines[1]["request_id"].startswith("audit-")
     assert {line["who"] for line in lines} == {"test"}
+
+
+@pytest.mark.parametrize(("age_s", "deleted"), [(60.0, 12), (-86400.0 * 365, 0)])
+def test_ports_that_their_node_has_since_reported_free_do_not_count(site: Site, age_s: float, deleted: int) -> None:
+    with_pods(site, 12)
+    for n in range(12):
+        site.kube.delete_pod("shop", f"web-{n}")
+    site.kube.collect()
+    kube = Kube(site.kube)
+    for node in kube.observe()[0].kuryr_nodes.values():
+        kube.write_kuryr_node_status(msgspec.structs.replace(node, heartbeat_s=time.time() + age_s))
+
+    report = site.run()
+
+    assert report.ok is bool(deleted)
+    assert len(site.ports()) == 12 - deleted

@@ -46,10 +46,11 @@ def _plug(ovsdb: Ovsdb, wanted: Attachment, timeout_s: float) -> bool:
     if known is None:
         ovsdb.plug_and_wait(wanted, timeout_s)
         return True
+    if known.mtu != wanted.mtu:
+        ovsdb.set_mtu(NAME, wanted.mtu)
     if known.port_id != wanted.port_id:
         ovsdb.repoint(NAME, wanted.port_id, timeout_s)
-        return True
-    return False
+    return (known.mtu, known.port_id) != (wanted.mtu, wanted.port_id)
 
 
 def _differences(host: Netlink, index: int, link: Link | None, wanted: Interface) -> Iterator[Change]:
@@ -79,4 +80,5 @@ def _attachment(node: str, wanted: Interface) -> Attachment:
         addresses=wanted.addresses,
         ifname=NAME,
         node=node,
+        mtu=wanted.mtu,
     )

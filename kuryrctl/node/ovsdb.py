@@ -41,8 +41,8 @@ class Attachment(Struct, frozen=True):
     """A port of the integration bridge that we plugged: for a pod, or (`node` set) for the node itself.
 
     `name` is the network device on the bridge; `ifname` the interface in the namespace at path `netns`; `network` the
-    name of the CNI network that asked; `since` RFC 3339; `installed` whether ovn-controller said that the data plane
-    is ready; `error` what ovs-vswitchd said.
+    name of the CNI network that asked; `since` RFC 3339; `mtu` what is asked of an internal port (bytes); `installed`
+    whether ovn-controller said that the data plane is ready; `error` what ovs-vswitchd said.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Attachment(Struct, frozen=True):
     network: str = ""
     since: str = ""
     node: str = ""
+    mtu: int = 0
     installed: bool = False
     error: str = ""
 
@@ -124,6 +125,10 @@ class Ovsdb:
         with self._installed.waiting(name) as ready:
             self._commit(_Repoint(self._api, name, port_id))
             self._wait(current, ready, timeout_s)
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Ask for another MTU of an internal port."""
+        self._commit(self._api.db_set("Interface", name, ("mtu_request", mtu)))
 
     def unplug(self, known: Attachment) -> bool:
         """Without the port, if it still serves the same sandbox and pod as `known`; whether it did."""
@@ -235,7 +240,8 @@ class _Plug(command.BaseCommand):  # type: ignore[misc]  # the library has no ty
             )
         interface.external_ids = _external_ids(wanted)
         if wanted.node:
-            interface.type, interface.mac = "internal", wanted.mac
+            # Without a request it gets the least MTU of the bridge's other ports, a new one with each pod.
+            interface.type, interface.mac, interface.mtu_request = "internal", wanted.mac, wanted.mtu
 
 
 class _Repoint(command.BaseCommand):  # type: ignore[misc]  # the library has no types
@@ -294,6 +300,7 @@ def _attachment(row: Any) -> Attachment | None:
         port_id=ids.get(_PORT_ID, ""),
         mac=ids.get(_MAC, ""),
         addresses=tuple(ids.get(_ADDRESSES, "").split()),
+        mtu=row.mtu_request[0] if row.mtu_request else 0,
         installed=ids.get(_INSTALLED) == "true",
         error=row.error[0] if row.error else "",
         **{field: ids.get(key, "") for field, key in _OWN.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,12 +11,13 @@ import msgspec
 import pytest
 
 from kuryrctl.core.errors import Conflict, Invalid, Retryable
-from kuryrctl.node import changes, namespaces
+from kuryrctl.node import changes, namespaces, nodeport
 from kuryrctl.node.binder import BindRequest, UnbindRequest, UndoStack
 from kuryrctl.node.changes import Change, State, VethEnd
 from kuryrctl.node.netlink import Netlink
 from kuryrctl.node.ovs import OvsBinder
 from kuryrctl.node.ovsdb import Ovsdb
+from tests.functional.node.conftest import interface_of
 from tests.functional.node.switch import Controller, Switch, eventually, ping
 
 Requests = Callable[[int], BindRequest]
@@ -284,6 +286,37 @@ def test_bad_assignments_are_refused_before_anything_is_touched(
 
     assert refusal.value.code == "NODE-BIND-INVALID"
     assert node.ports() == []
+
+
+def test_the_node_ports_mtu_stays_when_pods_come_and_go(
+    node: Switch, controller: Controller, binder: OvsBinder, ovsdb: Ovsdb, requests_of: Requests
+) -> None:
+    """Open vSwitch gives internal ports the least MTU of the bridge's other ports, unless it is told one."""
+    wanted = msgspec.structs.replace(interface_of(200), name=nodeport.NAME)
+    nodeport.keep(ovsdb, "node1", wanted)
+
+    request = requests_of(1)
+    request = msgspec.structs.replace(request, interface=msgspec.structs.replace(request.interface, mtu=1300))
+    bind(binder, request)
+    after_add = node_port_mtu()
+    unbind(binder, request)
+    eventually(lambda: node.vsctl("list-ports", "br-int") == nodeport.NAME, "the pod's port is gone")
+    time.sleep(0.3)
+    after_delete = node_port_mtu()
+
+    assert (after_add, after_delete) == (1442, 1442)
+    larger = msgspec.structs.replace(wanted, mtu=1450)
+    assert nodeport.keep(ovsdb, "node1", larger)
+    assert not nodeport.keep(ovsdb, "node1", larger)
+    assert node_port_mtu() == 1450
+    node.vsctl("del-port", "br-int", nodeport.NAME)
+
+
+def node_port_mtu() -> int:
+    with Netlink() as host:
+        link = host.link(nodeport.NAME)
+    assert link is not None
+    return link.mtu
 
 
 def test_ten_pods_at_once(node: Switch, controller: Controller, binder: OvsBinder, requests_of: Requests) -> None:

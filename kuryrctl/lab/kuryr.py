@@ -74,9 +74,11 @@ def install_kinds(context: Context) -> None:
 
 
 def init_cluster(context: Context) -> None:
-    """What an operator does: a configuration, then `kuryrctl cluster init`."""
+    """What an operator does: a configuration, then `kuryrctl cluster init`; an engine that runs keeps both itself."""
     layout = context.layout
     write_configuration(layout)
+    if context.processes.running(ENGINE):
+        return
     run([*PROGRAM, "cluster", "init", "--wait", "60"], env=engine_environment(layout, "admin"), timeout_s=300)
 
 

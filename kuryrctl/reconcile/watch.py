@@ -104,6 +104,15 @@ class Watch:
         if self.turn.clock() >= self._next_full_s:
             self._observe()
 
+    def look_again(self) -> None:
+        """Make the next round begin a full turn."""
+        self._full_by(0.0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._observing or self.turn.running
+
     # -- messages
 
     def _gather(self) -> list[object]:

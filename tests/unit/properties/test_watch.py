@@ -1,0 +1,190 @@
+"""Random histories as the watch hears of them: late, twice, never, out of date. It ends as the servers' truth says.
+
+The informers are scripted, everything else is real: the turn, its workers, the fake servers.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import Any
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from kuryrctl.core.errors import Unavailable
+from kuryrctl.core.kinds import Kind
+from kuryrctl.kube import Changed, Kube, KubeObject, Listed, Message
+from kuryrctl.reconcile.leadership import Leading
+from kuryrctl.reconcile.watch import WATCHED, Watch
+from tests.unit.properties.test_once import CALLS, History, events, nodes, pods
+
+
+class Held:
+    """A lease that is ours as long as the script says so."""
+
+    def __init__(self) -> None:
+        self.ours = True
+
+    def acquire(self, wait_s: float = 0.0, stop: threading.Event | None = None) -> None: ...
+
+    def renew(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def valid(self) -> bool:
+        return self.ours
+
+
+class Feed:
+    """What the informer of one kind would tell: the differences since it last looked, held back until delivered."""
+
+    def __init__(self, kube: Kube, kind: Kind, out: queue.Queue[Message]) -> None:
+        self.kube, self.kind, self.out = kube, kind, out
+        self.known: dict[str, KubeObject] = {}
+        self.waiting: list[Changed] = []
+        self.told: list[Changed] = []
+
+    def start(self) -> None:
+        self.known = self._now()
+        self.waiting.clear()
+        self.out.put(Listed(self.kind, tuple(self.known.values()), ""))
+
+    def stop(self) -> None: ...
+
+    def look(self) -> None:
+        now = self._now()
+        changed = [thing for uid, thing in now.items() if self.known.get(uid) != thing]
+        gone = [thing for uid, thing in self.known.items() if uid not in now]
+        self.waiting += [Changed(self.kind, thing, True) for thing in gone]
+        self.waiting += [Changed(self.kind, thing) for thing in changed]
+        self.known = now
+
+    def deliver(self, times: int) -> None:
+        for event in self.waiting:
+            for _ in range(times):
+                self.out.put(event)
+        self.told += self.waiting
+        self.waiting.clear()
+
+    def repeat(self, which: int) -> None:
+        """An old event once more."""
+        if self.told:
+            self.out.put(self.told[which % len(self.told)])
+
+    def _now(self) -> dict[str, KubeObject]:
+        return {thing.uid: thing for thing in self.kube.list_kind(self.kind).items}
+
+
+class Watched(History):
+    """A site and the watch that hears of it what the script lets it hear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lease = Held()
+        self.feeds: dict[Kind, Feed] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        self.watch = Watch(self.site.parts(max_deletes=99, first_rest_s=0.001), self.lease, self.follow)
+        self.watch.turn.inbox.put(Leading())
+        self.pump()
+
+    def follow(self, kind: Kind, out: queue.Queue[Message]) -> Feed:
+        self.feeds[kind] = Feed(self.site.client, kind, out)
+        return self.feeds[kind]
+
+    def apply(self, event: tuple[Any, ...]) -> None:
+        super().apply(event)
+        for feed in self.feeds.values():
+            feed.look()
+
+    def hear(self, how: str) -> None:
+        """What has happened since the last time is told now, unless it is to be told late."""
+        if how != "late":
+            for feed in self.feeds.values():
+                feed.deliver({"never": 0, "once": 1, "twice": 2}[how])
+
+    def do_repeat(self, kind: Kind, which: int) -> None:
+        self.feeds[kind].repeat(which)
+
+    def do_relist(self, kind: Kind) -> None:
+        self.feeds[kind].start()
+
+    def do_full(self) -> None:
+        self.watch.look_again()
+
+    def do_fault(self, call: tuple[str, str], after: bool) -> None:
+        error = Unavailable("injected", code="NET-UNAVAILABLE", after_s=0)
+        self.site.cloud.fail_next(*call, error, after_effect=after)
+
+    def do_lease(self, ours: bool) -> None:
+        self.lease.ours = ours
+
+    def do_crash(self) -> None:
+        """The process ends with whatever calls are out; another one begins."""
+        self.watch.turn.stop(10)
+        self.begin()
+
+    def pump(self, patience: int = 2) -> None:
+        """Rounds until nothing is under way but what has failed `patience` times."""
+        inbox, schedule = self.watch.turn.inbox, self.watch.turn.schedule
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            messages = [inbox.get()] if not inbox.empty() or self.watch.busy else []
+            self.watch.round(messages)
+            resting = schedule.next_s() is not None and any(fault.failures < patience for fault in schedule.faults)
+            if not (messages or self.watch.busy or resting) and inbox.empty():
+                return
+            time.sleep(0 if messages else 0.001)
+
+    def recover(self) -> None:
+        """Faults end, informers are as good as real ones, and two full turns pass."""
+        self.site.cloud.cloud.injected.clear()
+        self.site.cloud.set_quota("port", -1)
+        self.lease.ours = True
+        for _ in range(3):
+            for feed in self.feeds.values():
+                feed.look()
+                feed.deliver(1)
+            self.pump(patience=99)
+            self.watch.look_again()
+            self.pump(patience=99)
+        self.watch.turn.stop(10)
+
+
+kinds = st.sampled_from(WATCHED)
+noise = st.one_of(
+    st.tuples(st.just("repeat"), kinds, st.integers(0, 9)),
+    st.tuples(st.just("relist"), kinds),
+    st.tuples(st.just("full")),
+    st.tuples(st.just("fault"), st.sampled_from(CALLS), st.booleans()),
+    st.tuples(st.just("lease"), st.booleans()),
+    st.tuples(st.just("crash")),
+)
+happening = st.one_of(
+    st.tuples(st.just("create"), pods, nodes),
+    st.tuples(st.sampled_from(["delete", "finish"]), pods),
+    events,
+)
+hearing = st.sampled_from(["late", "never", "once", "once", "twice"])
+steps = st.tuples(happening, hearing, st.none() | noise, st.booleans())
+
+
+@given(st.lists(steps, min_size=3, max_size=14))
+@settings(max_examples=50, phases=(Phase.explicit, Phase.generate))
+def test_whatever_is_heard_of_it_any_history_converges(history: list[tuple[Any, ...]]) -> None:
+    world = Watched()
+    try:
+        for event, heard, other, settle in history:
+            world.apply(event)
+            world.hear(heard)
+            if other:
+                world.apply(other)
+            if settle:
+                world.pump()
+        world.recover()
+        world.check()
+    finally:
+        world.watch.turn.stop(1)

@@ -41,8 +41,9 @@ class Attachment(Struct, frozen=True):
     """A port of the integration bridge that we plugged: for a pod, or (`node` set) for the node itself.
 
     `name` is the network device on the bridge; `ifname` the interface in the namespace at path `netns`; `network` the
-    name of the CNI network that asked; `since` RFC 3339; `mtu` what is asked of an internal port (bytes); `installed`
-    whether ovn-controller said that the data plane is ready; `error` what ovs-vswitchd said.
+    name of the CNI network that asked; `since` RFC 3339; `mtu` what is asked of an internal port (bytes); `ofport`
+    its OpenFlow number, 0 until ovs-vswitchd took it up; `installed` whether ovn-controller said that the data plane is
+    ready; `error` what ovs-vswitchd said.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Attachment(Struct, frozen=True):
     since: str = ""
     node: str = ""
     mtu: int = 0
+    ofport: int = 0
     installed: bool = False
     error: str = ""
 
@@ -143,12 +145,12 @@ class Ovsdb:
         found = self.attachment(wanted.name)
         if found is not None and found.installed:
             return
-        said = f"; ovs-vswitchd says: {found.error}" if found is not None and found.error else ""
+        message, hint = _not_ready(found)
         raise Retryable(
-            f"the data plane of port {wanted.port_id} ({wanted.name}) was not ready within {timeout_s:g} s{said}",
+            f"the data plane of port {wanted.port_id} ({wanted.name}) was not ready within {timeout_s:g} s: {message}",
             code="NODE-NOT-INSTALLED",
             owner=Owner.NODE,
-            hint="is ovn-controller running here, and is the port bound to this chassis? ovn-sbctl list Port_Binding",
+            hint=hint,
         )
 
     def _commit(self, *commands: Any) -> list[Any]:
@@ -301,9 +303,24 @@ def _attachment(row: Any) -> Attachment | None:
         mac=ids.get(_MAC, ""),
         addresses=tuple(ids.get(_ADDRESSES, "").split()),
         mtu=row.mtu_request[0] if row.mtu_request else 0,
+        ofport=max(row.ofport[0], 0) if row.ofport else 0,
         installed=ids.get(_INSTALLED) == "true",
         error=row.error[0] if row.error else "",
         **{field: ids.get(key, "") for field, key in _OWN.items()},
+    )
+
+
+def _not_ready(found: Attachment | None) -> tuple[str, str]:
+    """Who has not done its part, and what to look at."""
+    if found is None:
+        return "somebody unplugged it meanwhile", "who else changes the bridge?"
+    if found.error:
+        return f"ovs-vswitchd says: {found.error}", "see ovs-vswitchd's log"
+    if not found.ofport:
+        return "ovs-vswitchd has not taken it up", "is ovs-vswitchd running?"
+    return (
+        "ovn-controller has not installed it",
+        "is ovn-controller running here, and is the port bound to this chassis? ovn-sbctl list Port_Binding",
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from kuryrctl.core.cluster import Interface, Route
+from kuryrctl.core.errors import Retryable
 from kuryrctl.node import nodeport
 from kuryrctl.node.binder import BindRequest, UnbindRequest, UndoStack
 from kuryrctl.node.ovs import OvsBinder
@@ -143,10 +144,11 @@ def test_a_port_of_another_chassis_is_never_ready(node: Switch, ovn: Ovn, ovsdb:
     ovn.add_port(request.interface)
     ovn.nb("set", "Logical_Switch_Port", request.interface.port_id, "options:requested-chassis=node2")
 
-    with pytest.raises(Exception, match="not ready within") as failure, UndoStack() as undo:
+    with pytest.raises(Retryable, match="not ready within") as failure, UndoStack() as undo:
         OvsBinder(ovsdb, install_timeout_s=1).setup(request, undo)
 
-    assert failure.value.code == "NODE-NOT-INSTALLED"  # type: ignore[attr-defined]  # a KuryrError
+    assert failure.value.code == "NODE-NOT-INSTALLED"
+    assert "ovn-controller has not installed it" in failure.value.message
     assert node.ports() == []
     ovn.delete_port(request.interface)
 

@@ -7,6 +7,7 @@ one that has more to say than success sets `self.exit_code` there (cliff drops w
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,15 @@ from kuryrctl.core.errors import Invalid, Owner
 
 if TYPE_CHECKING:
     from kuryrctl.cli.settings import Settings
+
+
+SERVICE_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def log_as_service() -> None:
+    """Give each line of the log its time: for commands that run until they are stopped."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(SERVICE_LOG_FORMAT))
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, SmartHelpFormatter):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import socket
 import threading
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kuryrctl.cli.base import Command, Lister, ShowOne
+from kuryrctl.cli.base import Command, Lister, ShowOne, log_as_service
 from kuryrctl.cli.columns import Joined, Maybe
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.config import NodeOptions
@@ -19,7 +18,6 @@ from kuryrctl.core.config import NodeOptions
 if TYPE_CHECKING:
     from kuryrctl.node.ovsdb import Attachment
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _COLUMNS = ("Pod", "Port", "Interface", "Device", "Data plane", "Addresses", "Sandbox", "Since")
 
 
@@ -81,8 +79,7 @@ class RunAgent(_OnNode):
         from kuryrctl.kube import Informer
         from kuryrctl.node.agent import Agent, AgentOptions, connected
 
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+        log_as_service()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

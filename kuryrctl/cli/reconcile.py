@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import threading
 from types import FrameType
 
-from kuryrctl.cli.base import Command
+from kuryrctl.cli.base import Command, log_as_service
 from kuryrctl.cli.exit_codes import ExitCode
 
 
@@ -95,7 +94,7 @@ class Reconcile(Command):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
-        logging.getLogger("kuryrctl").setLevel(logging.INFO)
+        log_as_service()
         watch(parts, lease, kube, stop)
         return ExitCode.OK
 

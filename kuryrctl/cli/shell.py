@@ -18,10 +18,10 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
 from kuryrctl import __version__
-from kuryrctl.cli.app import write_overview
 from kuryrctl.cli.commands import COMMANDS, starting_with
 from kuryrctl.cli.errors import report
 from kuryrctl.cli.exit_codes import ExitCode
+from kuryrctl.cli.overview import write_overview
 from kuryrctl.core.config import nearest
 
 LEVELS: Final = (

@@ -24,7 +24,7 @@ from kuryrctl.lab.install.versions import TEST_IMAGE
 from kuryrctl.lab.kubernetes import pki
 from kuryrctl.lab.kubernetes.control_plane import api_server_command
 from kuryrctl.lab.lab import context_of
-from kuryrctl.lab.layout import API_SERVER_PORT, MANAGEMENT_HOST, NODES, Layout, node_named
+from kuryrctl.lab.layout import API_SERVER_PORT, MANAGEMENT_HOST, NODES, Layout
 
 POD = """
 apiVersion: apps/v1
@@ -122,8 +122,9 @@ class Lab:
         assert pid, f"{component} does not run"
         return pid
 
-    def start_agent(self, node: str) -> None:
-        kuryr.start_agent(self.context, node_named(node))
+    def up(self) -> None:
+        """Start what was killed."""
+        self.kuryrctl("lab", "up")
 
     def plugged(self, node: str) -> set[str]:
         """The uids of the pods for which the node's switch has a port."""

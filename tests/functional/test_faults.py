@@ -43,8 +43,7 @@ def test_agent_killed_in_the_middle_of_an_add(lab: Lab) -> None:
             time.sleep(3)
             for node in lab.nodes():
                 os.kill(lab.pid(f"agent-{node}"), signal.SIGKILL)
-        for node in lab.nodes():
-            lab.start_agent(node)
+        lab.up()
         lab.wait_ready(namespace, 6, 150)
         assert_exactly_one_port_each(lab, namespace)
 
@@ -57,8 +56,7 @@ def test_agent_restart_disturbs_no_running_pod(lab: Lab) -> None:
         for node in lab.nodes():
             os.kill(lab.pid(f"agent-{node}"), signal.SIGKILL)
         assert lab.reaches(one, address)
-        for node in lab.nodes():
-            lab.start_agent(node)
+        lab.up()
         assert lab.reaches(one, address)
         lab.wait_ready(namespace, 2)
 
@@ -71,8 +69,7 @@ def test_pod_comes_up_by_itself_after_its_agent_was_down(lab: Lab) -> None:
         wait_for(lambda: len(lab.pods(namespace)) == 2, 10)
         time.sleep(5)
         assert not any(pod["status"].get("podIPs") for pod in lab.pods(namespace))
-        for node in lab.nodes():
-            lab.start_agent(node)
+        lab.up()
         lab.wait_ready(namespace, 2, 120)
 
 

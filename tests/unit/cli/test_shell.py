@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kuryrctl.cli import app, commands
+from kuryrctl.cli import app, commands, overview
 from kuryrctl.cli.base import Command, Lister, ShowOne
 from kuryrctl.cli.columns import Age, Joined, Maybe
 from kuryrctl.cli.commands import COMMANDS, Entry
@@ -136,7 +136,7 @@ def test_global_options_of_the_overview_are_those_of_the_parser():
     parser = Shell("kuryrctl").parser
     named = {word for action in parser._actions for word in action.option_strings}
 
-    assert {word for word in named if word not in app.GLOBAL_OPTIONS} == set()
+    assert {word for word in named if word not in overview.GLOBAL_OPTIONS} == set()
 
 
 @pytest.mark.parametrize("words", [["test"], ["te", "--help"], ["help", "test"]])

@@ -159,6 +159,7 @@ class Watch:
                 self._take_cloud(message)
             case Leading():
                 _log.info("leading")
+                schedule.rest_no_more()
                 self._observe()
             case Following():
                 _log.warning("not leading: %s", message.error.message)

@@ -205,7 +205,7 @@ steps = st.tuples(happening, hearing, st.none() | noise, st.booleans())
 
 
 @given(st.lists(steps, min_size=3, max_size=12))
-@settings(max_examples=30, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=60, phases=(Phase.explicit, Phase.generate))
 def test_whatever_is_heard_of_it_any_history_converges(history: list[tuple[Any, ...]]) -> None:
     world = Watched()
     try:

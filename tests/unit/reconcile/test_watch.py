@@ -166,6 +166,19 @@ def test_the_wrong_cluster_is_watched_without_any_change(site: Site) -> None:
     assert site.cloud_objects() == before
 
 
+def test_who_waits_for_the_lease_writes_nothing_and_begins_when_it_is_free(site: Site) -> None:
+    lease = site.lease()
+    site.kube.add_pod("shop", "web-0", node="node1")
+    lease.acquire()  # somebody else
+    before = site.cloud_objects()
+    with site.watching():
+        time.sleep(0.3)
+        assert site.cloud_objects() == before
+        assert told(site) == set()
+        lease.release()
+        eventually(lambda: len(told(site)) == 1)
+
+
 def test_it_ends_at_once_also_while_a_call_is_out(site: Site) -> None:
     hang = threading.Event()
     with site.watching() as thread:

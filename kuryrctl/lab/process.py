@@ -248,6 +248,12 @@ def _kill_session(process: "subprocess.Popen[str]") -> None:
         return
 
 
+def _inherited() -> dict[str, str]:
+    """This process' environment without what belongs to the person who started it: a cloud, a cluster, our options."""
+    personal = ("OS_", "KUBECONFIG", "KURYRCTL_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(personal)}
+
+
 def _outcome(returncode: int) -> str:
     return f"signal {signal.Signals(-returncode).name}" if returncode < 0 else f"exit code {returncode}"
 
@@ -310,7 +316,7 @@ class Processes:
             try:
                 child = subprocess.Popen(
                     command,
-                    env={**os.environ, **(env or {}), MARKER: str(self._layout.state)},
+                    env={**_inherited(), **(env or {}), MARKER: str(self._layout.state)},
                     cwd=self._layout.run,
                     stdin=subprocess.DEVNULL,
                     stdout=out,

@@ -133,7 +133,8 @@ def start(context: Context, chassis: Chassis) -> None:
     _address(chassis)
     _neighbours(layout, chassis)
     if not processes.running(controller):
-        command = [program(layout, "ovn-controller"), remote]
+        control_socket(layout, chassis, "ovn-controller").unlink(missing_ok=True)
+        command = [program(layout, "ovn-controller"), "--monitor", remote]
         processes.start(controller, [*place, *command, *_options(layout, chassis, "ovn-controller")], env=env)
 
 

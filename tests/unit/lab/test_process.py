@@ -74,6 +74,14 @@ def test_starting_what_runs_changes_nothing(processes):
     assert processes.pid("etcd") == first
 
 
+def test_a_daemon_does_not_inherit_the_cloud_of_the_person_who_starts_it(processes, layout, monkeypatch):
+    monkeypatch.setenv("OS_PASSWORD", "secret")
+    processes.start("sleeper", SLEEP, env={"OS_CLOUD": "given"})
+    environment = Path(f"/proc/{processes.pid('sleeper')}/environ").read_text().split("\0")
+
+    assert [entry for entry in environment if entry.startswith("OS_")] == ["OS_CLOUD=given"]
+
+
 def test_another_command_finds_the_daemons_of_an_earlier_one(processes, layout):
     processes.start("etcd", SLEEP)
 

@@ -60,17 +60,23 @@ class LabUp(_LabOptions, Command):
         parser.add_argument(
             "--binaries", metavar="FOLDER", type=Path, help="Kubernetes, containerd, runc, agnhost: do not build them"
         )
-        parser.add_argument("--timings", action="store_true", help="print what took how long, and the memory in use")
+        parser.add_argument(
+            "--timings",
+            action="store_true",
+            help="print what took how long, until a first pod runs; and the memory in use",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Start everything; with --timings a table on stdout."""
         from kuryrctl.lab import lab
+        from kuryrctl.lab.kuryr import FIRST_POD
         from kuryrctl.lab.progress import view
 
         layout = self.layout(parsed_args)
         with _ending_on_sigterm(), view(sys.stderr) as progress:
-            lab.up(layout, progress, binaries=parsed_args.binaries and parsed_args.binaries.absolute())
+            extra = (FIRST_POD,) if parsed_args.timings else ()
+            lab.up(layout, progress, binaries=parsed_args.binaries and parsed_args.binaries.absolute(), extra=extra)
         if parsed_args.timings:
             for line in _timings(layout, progress):
                 print(line)
@@ -356,6 +362,8 @@ def _timings(layout: Layout, progress: Progress) -> list[str]:
         lines.append(
             f"two Ready nodes {progress.ended_at['nodes-ready'] - installed:.1f} s after everything is installed"
         )
+    if "first-pod" in progress.ended_at:
+        lines.append(f"first pod Running on a Neutron port {progress.ended_at['first-pod'] - installed:.1f} s after it")
     lines.append(f"nodes Ready now: {', '.join(ready) or 'none'}")
     lines.append(f"memory of the lab's processes (PSS): {machine.memory_bytes(layout) / 2**30:.2f} GiB")
     return lines

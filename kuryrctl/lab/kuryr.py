@@ -14,6 +14,7 @@ from kuryrctl.kube import connect
 from kuryrctl.lab import layout as places
 from kuryrctl.lab import network
 from kuryrctl.lab.errors import LabError, tail
+from kuryrctl.lab.install.versions import TEST_IMAGE
 from kuryrctl.lab.kubernetes import api
 from kuryrctl.lab.layout import NODES, Layout, Node
 from kuryrctl.lab.network.vm import DEVICE_OWNER
@@ -179,6 +180,20 @@ def wait_for_nodes(context: Context) -> None:
         return not waiting
 
     wait_until(ready, "both nodes to be Ready", NODES_READY_TIMEOUT_S, interval_s=0.2)
+
+
+def prove_with_pod(context: Context) -> None:
+    """Run one pod until it is Ready, and delete it again."""
+    kubectl = [str(context.layout.bin / "kubectl"), f"--kubeconfig={context.layout.kubeconfig()}"]
+    name = "kuryr-lab-first"
+    run([*kubectl, "delete", "pod", name, "--ignore-not-found", "--wait=true"], timeout_s=60)
+    run([*kubectl, "run", name, f"--image={TEST_IMAGE}", "--image-pull-policy=Never"])
+    run([*kubectl, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s"], timeout_s=70)
+    run([*kubectl, "delete", "pod", name, "--wait=false", "--grace-period=1"])
+
+
+FIRST_POD = Stage("first-pod", "waiting for a first pod", prove_with_pod, ("nodes-ready",))
+"""For `lab up --timings`: when a pod runs on a Neutron port."""
 
 
 def down(context: Context) -> None:

@@ -90,13 +90,22 @@ def context_of(layout: Layout) -> Context:
     return Context(layout, Processes(layout))
 
 
-def up(layout: Layout, observer: Observer | None = None, *, binaries: Path | None = None) -> None:
-    """Install what is missing and start what does not run; returns with a cloud, a cluster and our own parts."""
+def up(
+    layout: Layout,
+    observer: Observer | None = None,
+    *,
+    binaries: Path | None = None,
+    extra: tuple[Stage, ...] = (),
+) -> None:
+    """Install what is missing and start what does not run; returns with a cloud, a cluster and our own parts.
+
+    `extra` stages run in the same graph, when what they need is there.
+    """
     refuse_unfit_machines(layout)
     context = context_of(layout)
     with _alone():
         _claim(layout, context)
-        run_stages(stages(layout, binaries), context, observer)
+        run_stages([*stages(layout, binaries), *extra], context, observer)
 
 
 def stages(layout: Layout, binaries: Path | None = None) -> list[Stage]:

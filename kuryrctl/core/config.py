@@ -80,7 +80,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     workers: _Count = 2
     full_turn_s: _Seconds = 60
     max_deletes: Annotated[int, Meta(ge=0)] | None = None
-    node_grace_s: _Seconds = 300
     audit_log: str | None = None
     node: NodeOptions = NodeOptions()
 

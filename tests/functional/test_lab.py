@@ -1,0 +1,60 @@
+"""The lab itself: idempotent, and back after whatever happened to its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from kuryrctl.lab.process import marked_processes
+from tests.functional.lab import Lab, wait_for
+
+
+def pids(lab: Lab) -> dict[str, int | None]:
+    rows = lab.kuryrctl("lab", "status", "-f", "json", check=False).json()
+    return {row["Name"]: row["Pid"] for row in rows if row["Kind"] == "process"}
+
+
+def all_ready(lab: Lab) -> bool:
+    return lab.kuryrctl("lab", "status", check=False).returncode == 0
+
+
+def test_up_twice_changes_nothing(lab: Lab) -> None:
+    before = pids(lab)
+    lab.up()
+    assert pids(lab) == before
+    assert all_ready(lab)
+
+
+def test_the_engine_ends_on_sigterm_within_five_seconds(lab: Lab) -> None:
+    os.kill(lab.pid("engine"), signal.SIGTERM)
+    wait_for(lambda: not lab.context.processes.running("engine"), 5)
+    assert lab.lease_holder() == ""  # it gave the Lease back
+    lab.kuryrctl("lab", "engine", "start")
+
+
+@pytest.mark.long
+def test_up_recovers_after_all_processes_died_at_once(lab: Lab) -> None:
+    for process in marked_processes(lab.layout):
+        process.send(signal.SIGKILL)
+    lab.kuryrctl("lab", "up", timeout_s=300)
+    wait_for(lambda: all_ready(lab), 30, lambda: lab.kuryrctl("lab", "status", check=False))
+    with lab.namespace() as namespace:
+        lab.deploy(namespace, "web", 2)
+        lab.wait_ready(namespace, 2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("after_s", [1.0, 4.0, 9.0])
+def test_up_recovers_after_it_was_interrupted(lab: Lab, after_s: float) -> None:
+    lab.kuryrctl("lab", "down", timeout_s=120)
+    with subprocess.Popen(["kuryrctl", "lab", "up"], env=lab.env, stderr=subprocess.DEVNULL) as interrupted:
+        time.sleep(after_s)
+        interrupted.send_signal(signal.SIGINT)
+        interrupted.wait(60)
+    assert interrupted.returncode != 0
+    lab.kuryrctl("lab", "up", timeout_s=300)
+    assert all_ready(lab)

@@ -1,7 +1,7 @@
 """What a newcomer should see, shown by real commands on the running lab.
 
-Each act shows its command and what it printed, then one claim and whether that output bears it out. Nothing is claimed
-that no command showed; the first false claim ends the demo. Knows no Kubernetes and no Neutron API: it types commands.
+Each act shows its commands and what they printed, then a claim, judged by that output alone. The first false claim ends
+the demo. Knows no Kubernetes and no Neutron API: it types commands and reads what a person would read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -29,6 +28,12 @@ NAMESPACE = "demo"
 DEPLOYMENT = "hello"
 REPLICAS = 4
 _PATIENCE_S = 60.0
+LIST_PODS = (
+    f"kubectl get pods -n {NAMESPACE} -l app={DEPLOYMENT} -o custom-columns="
+    "NAME:.metadata.name,NODE:.spec.nodeName,IPS:.status.podIPs[*].ip,UID:.metadata.uid,"
+    "RESTARTS:.status.containerStatuses[0].restartCount"
+)
+LIST_PORTS = f"kuryrctl port list --namespace {NAMESPACE} -c Pod -c Node -c Addresses -c Status -c Condition"
 
 Show = Callable[[str], None]
 
@@ -39,8 +44,17 @@ class Told(msgspec.Struct, frozen=True):
     returncode: int
     output: str
 
-    def json(self) -> Any:
-        return json.loads(self.output)
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.returncode == 0
+
+    def rows(self) -> list[list[str]]:
+        """The cells of a table: cliff's with bars, without its header; kubectl's with blanks, without its header."""
+        barred = [line for line in self.output.splitlines() if line.startswith("|")]
+        if barred:
+            return [[cell.strip() for cell in line.strip("|").split("|")] for line in barred[1:]]
+        return [line.split() for line in self.output.splitlines()[1:]]
 
 
 class FalseClaim(Exception):
@@ -54,6 +68,7 @@ class Narrator:
         self._env = {**os.environ, **env}
         self._show = show
         self._began = time.monotonic()
+        self.times: list[tuple[str, float]] = []
 
     def act(self, title: str) -> None:
         """Open a new part of the demo."""
@@ -62,24 +77,30 @@ class Narrator:
     def types(self, command: str, *, stdin: str | None = None) -> Told:
         """Show a command, run it, show what it printed."""
         self._show(f"  $ {command}")
-        told = self.asks(command, stdin=stdin)
+        told = self._run(command, stdin)
         for line in told.output.rstrip().splitlines():
             self._show(f"    {line}")
         return told
 
-    def asks(self, command: str, *, stdin: str | None = None) -> Told:
-        """Run a command without showing its answer."""
-        done = subprocess.run(
-            shlex.split(command),
-            env=self._env,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if "-f json" not in command and "-o json" not in command else subprocess.PIPE,
-            text=True,
-            timeout=_PATIENCE_S * 2,
-            check=False,
-        )
-        return Told(done.returncode, done.stdout)
+    def must(self, command: str, *, stdin: str | None = None) -> Told:
+        """Type a command that has to succeed."""
+        told = self.types(command, stdin=stdin)
+        if not told.ok:
+            self.claims(f"{command} succeeds", False)
+        return told
+
+    def until(self, command: str, holds: Callable[[Told], bool]) -> tuple[Told, float]:
+        """Repeat a command until its answer holds, then show it; the answer, and the seconds it took."""
+        began = time.monotonic()
+        told = self._run(command, None)
+        while not holds(told) and time.monotonic() - began < _PATIENCE_S:
+            time.sleep(0.2)
+            told = self._run(command, None)
+        elapsed_s = time.monotonic() - began
+        self._show(f"  $ {command}   (repeated for {elapsed_s:.1f} s)")
+        for line in told.output.rstrip().splitlines():
+            self._show(f"    {line}")
+        return told, elapsed_s
 
     def claims(self, claim: str, holds: bool) -> None:
         """Print the claim as true; raise FalseClaim when the commands did not show it."""
@@ -88,22 +109,37 @@ class Narrator:
             raise FalseClaim(claim)
         self._show(f"  ok    {claim}")
 
-    def until(self, command: str, holds: Callable[[Told], bool]) -> tuple[Told, float]:
-        """Repeat a command until its answer holds; the last answer, and the seconds it took."""
-        began = time.monotonic()
-        while True:
-            told = self.asks(command)
-            elapsed_s = time.monotonic() - began
-            if holds(told) or elapsed_s > _PATIENCE_S:
-                return told, elapsed_s
-            time.sleep(0.2)
+    def measured(self, what: str, seconds: float) -> None:
+        """Keep a time for the last screen."""
+        self.times.append((what, seconds))
+
+    def show_times(self) -> None:
+        """The measured times, and that of the whole demo."""
+        for what, seconds in [*self.times, ("the whole demo", time.monotonic() - self._began)]:
+            self._show(f"    {what:<56} {seconds:6.1f} s")
+
+    def _run(self, command: str, stdin: str | None) -> Told:
+        done = subprocess.run(
+            shlex.split(command),
+            env=self._env,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_PATIENCE_S * 2,
+            check=False,
+        )
+        return Told(done.returncode, done.stdout)
 
 
 class _Pod(msgspec.Struct, frozen=True):
+    """A pod as `LIST_PODS` prints it."""
+
     name: str
     node: str
     ips: tuple[str, ...]
-    ready: bool
+    uid: str
+    restarts: str
 
     @property
     def v4(self) -> str:
@@ -119,107 +155,111 @@ def run_demo(context: Context, show: Show) -> None:
     if not context.processes.running(ENGINE):
         raise LabError("the lab's engine does not run", hint="kuryrctl lab up")
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    narrator = Narrator({**environment(context.layout, path)}, show)
-    pods = _rollout(narrator, TEST_IMAGE)
+    narrator = Narrator(environment(context.layout, path), show)
+    vm = vm_addresses(context.layout)
+    pods = _rollout(narrator)
     _look(narrator, pods)
-    _talk(narrator, pods, vm_addresses(context.layout))
+    _talk(narrator, pods, vm)
     _repair(narrator, pods)
-    narrator.act("Done. The deployment stays: look around, then `kuryrctl lab down`")
+    _last_screen(narrator, pods, vm)
 
 
-def _rollout(narrator: Narrator, image: str) -> list[_Pod]:
+def _rollout(narrator: Narrator) -> list[_Pod]:
     narrator.act(f"A Deployment of {REPLICAS} pods over both nodes")
-    narrator.types(f"kubectl delete namespace {NAMESPACE} --ignore-not-found")
-    narrator.types("kubectl apply -f -", stdin=_manifest(image))
+    narrator.must(f"kubectl delete namespace {NAMESPACE} --ignore-not-found")
+    narrator.must("kubectl apply -f -", stdin=_manifest(TEST_IMAGE))
     began = time.monotonic()
     done = narrator.types(f"kubectl rollout status deployment/{DEPLOYMENT} -n {NAMESPACE} --timeout=60s")
     elapsed_s = time.monotonic() - began
-    narrator.claims(f"{REPLICAS} pods Running and Ready after {elapsed_s:.1f} s", done.returncode == 0)
+    narrator.claims(f"{REPLICAS} pods Running and Ready after {elapsed_s:.1f} s", done.ok)
+    narrator.measured(f"{REPLICAS} pods created -> all Ready", elapsed_s)
     pods = _pods(narrator)
-    narrator.types(f"kubectl get kuryrports -n {NAMESPACE} -o wide")
-    nodes = {pod.node for pod in pods}
-    narrator.claims(f"pods on both nodes ({', '.join(sorted(nodes))}), IPv4 and IPv6 each", len(nodes) == 2)
+    nodes = sorted({pod.node for pod in pods})
+    narrator.claims(f"they run on both nodes: {', '.join(nodes)}", len(nodes) == 2 and len(pods) == REPLICAS)
+    families = [sorted(":" in ip for ip in pod.ips) for pod in pods]
+    narrator.claims("each has an IPv4 and an IPv6 address", all(each == [False, True] for each in families))
     return pods
 
 
 def _look(narrator: Narrator, pods: list[_Pod]) -> None:
     narrator.act("Each pod is a Neutron port")
-    rows, elapsed_s = narrator.until(
-        f"kuryrctl port list --namespace {NAMESPACE} -f json",
-        lambda told: told.returncode == 0 and all(row["Condition"] == "ok" for row in told.json()),
-    )
-    narrator.types(f"kuryrctl port list --namespace {NAMESPACE}")
-    addresses = {address for row in rows.json() for address in row["Addresses"]}
+    told, _ = narrator.until(LIST_PORTS, _all_well)
+    shown = {row[0]: (row[1], row[2]) for row in told.rows()}
+    narrator.claims("each pod has an ACTIVE Neutron port on its node, and all is well", _all_well(told))
     narrator.claims(
-        f"each pod's addresses are those of an ACTIVE Neutron port bound to its node ({elapsed_s:.1f} s)",
-        len(rows.json()) == len(pods)
-        and {ip for pod in pods for ip in pod.ips} == addresses
-        and all(row["Status"] == "ACTIVE" and row["Condition"] == "ok" for row in rows.json()),
+        "with the pod's addresses",
+        shown == {pod.name: (pod.node, f"{pod.v4}, {pod.v6}") for pod in pods},
     )
 
 
-def _talk(narrator: Narrator, pods: list[_Pod], vm_addresses: Sequence[str]) -> None:
-    first = pods[0]
-    other = next(pod for pod in pods if pod.node != first.node)
-    narrator.act(f"Pod to pod across nodes: {first.name} on {first.node}, {other.name} on {other.node}")
-    for address in (other.v4, other.v6):
-        answer = narrator.types(f"{_in_pod(first)} ping -c 2 -W 3 {address}")
-        narrator.claims(f"{other.name} answers at {address}", answer.returncode == 0)
-    answer = narrator.types(f"{_in_pod(first)} curl -s -m 5 http://{other.v4}:8080/hostname")
-    narrator.claims("and serves HTTP under its own name", answer.output.strip().endswith(other.name))
+def _talk(narrator: Narrator, pods: list[_Pod], vm: Sequence[str]) -> None:
+    one = pods[0]
+    other = next(pod for pod in pods if pod.node != one.node)
+    narrator.act(f"Pod to pod across nodes: {one.name} on {one.node}, {other.name} on {other.node}")
+    for source, target, address in ((one, other, other.v4), (other, one, one.v6)):
+        narrator.claims(f"{target.name} answers {source.name}", narrator.types(_ping(source, address)).ok)
+    answer = narrator.types(f"{_in_pod(one)} curl -s -m 5 http://{other.v4}:8080/hostname")
+    narrator.claims("and serves HTTP under its own name", answer.ok and answer.output.strip() == other.name)
     narrator.act("Pod and VM share one network")
-    for address in vm_addresses:
-        answer = narrator.types(f"{_in_pod(first)} ping -c 2 -W 3 {address}")
-        narrator.claims(f"the VM answers the pod at {address}", answer.returncode == 0)
-    answer = narrator.types(f"ip netns exec {VM_NETNS} busybox ping -c 2 -W 3 {first.v4}")
-    narrator.claims("the pod answers the VM", answer.returncode == 0)
+    for address in vm:
+        narrator.claims("the VM answers the pod", narrator.types(_ping(one, address)).ok)
+    answer = narrator.types(f"ip netns exec {VM_NETNS} busybox ping -c 1 -W 3 {one.v4}")
+    narrator.claims("the pod answers the VM", answer.ok)
 
 
 def _repair(narrator: Narrator, pods: list[_Pod]) -> None:
-    victim = pods[0]
+    victim, witness = pods[0], pods[1]
     narrator.act("A dry run says what is wrong before anything is done")
-    narrator.types("kuryrctl lab engine stop")
-    converged = narrator.types("kuryrctl reconcile --dry-run")
-    narrator.claims("nothing to do: the dry run exits 0", converged.returncode == 0)
-    port = next(
-        row["Port ID"]
-        for row in narrator.asks(f"kuryrctl port list --namespace {NAMESPACE} -f json").json()
-        if row["Pod"] == victim.name
-    )
-    narrator.types(f"openstack port delete {port}")
-    drift = narrator.types("kuryrctl reconcile --dry-run")
-    narrator.claims(
-        "the dry run exits 21 (drift) and names the pod", drift.returncode == 21 and victim.name in drift.output
-    )
-    narrator.act("A watch repairs it, without re-creating the pod")
-    narrator.types("kuryrctl lab engine start")
-    ping = f"{_in_pod(pods[1])} ping -c 1 -W 1 {victim.v4}"
-    answer, elapsed_s = narrator.until(ping, lambda told: told.returncode == 0)
-    narrator.types(ping)
-    narrator.claims(
-        f"{victim.name} has network again, at the same address, after {elapsed_s:.1f} s", answer.returncode == 0
-    )
-    narrator.claims("and was not re-created", victim.name in {pod.name for pod in _pods(narrator)})
+    narrator.must("kuryrctl lab engine stop")
+    try:
+        narrator.claims("converged: exit code 0", narrator.types("kuryrctl reconcile --dry-run").ok)
+        told = narrator.must(f"kuryrctl port show {NAMESPACE}/{victim.name} -c port_id -f value")
+        narrator.must(f"openstack port delete {told.output.strip()}")
+        drift = narrator.types("kuryrctl reconcile --dry-run")
+        narrator.claims(
+            "drift: exit code 21, and it names the pod", drift.returncode == 21 and victim.name in drift.output
+        )
+        lost, _ = narrator.until(_ping(witness, victim.v4), lambda told: not told.ok)
+        narrator.claims(f"{victim.name} has lost its network", not lost.ok)
+        narrator.act("A watch repairs it, without re-creating the pod")
+    finally:
+        narrator.types("kuryrctl lab engine start")
+    answer, elapsed_s = narrator.until(_ping(witness, victim.v4), lambda told: told.ok)
+    narrator.claims(f"{victim.name} has network again, at the same address, after {elapsed_s:.1f} s", answer.ok)
+    narrator.measured("engine started -> a deleted port is back under its pod", elapsed_s)
+    narrator.claims("it is the same pod, and no container was restarted", victim in _pods(narrator))
+
+
+def _last_screen(narrator: Narrator, pods: list[_Pod], vm: Sequence[str]) -> None:
+    one = pods[0]
+    other = next(pod for pod in pods if pod.node != one.node)
+    narrator.act("To sum up")
+    told, _ = narrator.until(LIST_PORTS, _all_well)
+    narrator.claims("pods on both nodes have ACTIVE Neutron ports", _all_well(told))
+    narrator.claims("pod reaches pod across nodes", narrator.types(_ping(one, other.v4)).ok)
+    narrator.claims("pod reaches VM", narrator.types(_ping(other, vm[0])).ok)
+    narrator.show_times()
+
+
+def _all_well(told: Told) -> bool:
+    rows = told.rows()
+    return told.ok and len(rows) == REPLICAS and all(row[3:] == ["ACTIVE", "ok"] for row in rows)
 
 
 def _pods(narrator: Narrator) -> list[_Pod]:
-    items = narrator.asks(f"kubectl get pods -n {NAMESPACE} -l app={DEPLOYMENT} -o json").json()["items"]
+    rows = narrator.must(LIST_PODS).rows()
     return sorted(
-        (
-            _Pod(
-                name=item["metadata"]["name"],
-                node=item["spec"]["nodeName"],
-                ips=tuple(entry["ip"] for entry in item["status"].get("podIPs", ())),
-                ready=all(status["ready"] for status in item["status"].get("containerStatuses", ())),
-            )
-            for item in items
-        ),
+        (_Pod(name, node, tuple(ips.split(",")), uid, restarts) for name, node, ips, uid, restarts in rows),
         key=lambda pod: (pod.node, pod.name),
     )
 
 
 def _in_pod(pod: _Pod) -> str:
     return f"kubectl exec -n {NAMESPACE} {pod.name} --"
+
+
+def _ping(pod: _Pod, address: str) -> str:
+    return f"{_in_pod(pod)} ping -c 1 -W 2 {address}"
 
 
 def _manifest(image: str) -> str:

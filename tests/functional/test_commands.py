@@ -49,10 +49,13 @@ def test_port_show_names_everything_of_one_pod(lab: Lab, namespace: str) -> None
     assert sorted(shown["addresses"]) == sorted(entry["ip"] for entry in pod["status"]["podIPs"])
 
 
-def test_port_list_finds_what_kuryr_kubernetes_left(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("name", "owner"), [("kuryr-pool-port", "compute:kuryr"), ("", "kuryr"), ("available-port", "")]
+)
+def test_port_list_finds_what_kuryr_kubernetes_left(lab: Lab, name: str, owner: str) -> None:
     cloud = lab.cloud()
     network = lab.pod_ports()[0]["network_id"] if lab.pod_ports() else lab.ports()[0]["network_id"]
-    body = {"port": {"network_id": network, "name": "kuryr-pool-port", "device_owner": "compute:kuryr"}}
+    body = {"port": {"network_id": network, "name": name, "device_owner": owner}}
     left = cloud.network.post("/ports", json=body).json()["port"]
     try:
         rows = lab.kuryrctl("port", "list", "-f", "json").json()

@@ -73,15 +73,17 @@ def test_pod_comes_up_by_itself_after_its_agent_was_down(lab: Lab) -> None:
         lab.wait_ready(namespace, 2, 120)
 
 
-def test_neutron_away_for_twenty_seconds_in_the_middle_of_a_rollout(lab: Lab) -> None:
+def test_neutron_stopped_for_twenty_seconds_in_the_middle_of_a_rollout(lab: Lab) -> None:
+    engine = lab.pid("engine")
     with lab.namespace() as namespace:
-        pid = lab.pid("neutron")
-        os.kill(pid, signal.SIGSTOP)
+        lab.context.processes.stop("neutron")
         try:
             lab.deploy(namespace, "web", 6)
             time.sleep(20)
+            assert not any(pod["status"].get("podIPs") for pod in lab.pods(namespace))
+            assert lab.get("kuryrports", "-n", namespace)["items"] == []
         finally:
-            os.kill(pid, signal.SIGCONT)
+            lab.up()
         lab.wait_ready(namespace, 6, 150)
         assert_exactly_one_port_each(lab, namespace)
-        assert lab.pid("engine"), "the engine was not to end"
+        assert lab.pid("engine") == engine, "the engine was not to end"

@@ -36,6 +36,34 @@ def test_the_engine_ends_on_sigterm_within_five_seconds(lab: Lab) -> None:
     lab.kuryrctl("lab", "engine", "start")
 
 
+def test_the_environment_works_in_a_shell(lab: Lab) -> None:
+    script = 'eval "$(kuryrctl lab env)"; kubectl get nodes -o name; openstack network show public -f value -c name'
+    told = lab.run("bash", "-c", script)
+    assert told.stdout.split() == ["node/node1", "node/node2", "public"]
+
+
+def test_logs_shell_and_engine_status(lab: Lab) -> None:
+    assert "leading" in lab.kuryrctl("lab", "logs", "engine", "-n", "1000").stdout
+    unknown = lab.kuryrctl("lab", "logs", "nonsense", check=False)
+    assert unknown.returncode == 1
+    assert "neutron" in unknown.stderr
+    inside = lab.run("kuryrctl", "lab", "shell", "node1", "--", "cat", "/sys/class/net/kuryr-node/mtu")
+    assert inside.stdout.strip() == "1442"
+    with lab.engine_stopped():
+        assert lab.kuryrctl("lab", "engine", "status", check=False).returncode == 20
+        assert lab.kuryrctl("lab", "status", check=False).returncode == 20
+    assert lab.kuryrctl("lab", "engine", "status").returncode == 0
+
+
+def test_the_demo_claims_nothing_false(lab: Lab) -> None:
+    try:
+        told = lab.kuryrctl("lab", "demo", timeout_s=180)
+    finally:
+        lab.kubectl("delete", "namespace", "demo", "--ignore-not-found", timeout_s=120)
+    assert "FALSE" not in told.stdout
+    assert "the whole demo" in told.stdout
+
+
 @pytest.mark.long
 def test_up_recovers_after_all_processes_died_at_once(lab: Lab) -> None:
     for process in marked_processes(lab.layout):

@@ -48,16 +48,13 @@ def test_each_pod_is_one_active_neutron_port_bound_to_its_node(lab: Lab, rollout
 
 
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
-def test_pods_ping_each_other_on_the_same_and_on_the_other_node(
-    lab: Lab, rollout: tuple[str, list[dict]], family: str
-) -> None:
+def test_a_pod_on_each_node_pings_all_pods(lab: Lab, rollout: tuple[str, list[dict]], family: str) -> None:
     _, pods = rollout
-    first = pods[0]
-    same = next(p for p in pods[1:] if p["spec"]["nodeName"] == first["spec"]["nodeName"])
-    other = next(p for p in pods[1:] if p["spec"]["nodeName"] != first["spec"]["nodeName"])
-    for peer in (same, other):
-        address = next(ip for ip in addresses(peer) if (":" in ip) == (family == "IPv6"))
-        assert lab.reaches(first, address), f"{first['metadata']['name']} -> {peer['metadata']['name']} {address}"
+    for node in lab.nodes():
+        source = next(pod for pod in pods if pod["spec"]["nodeName"] == node)
+        for peer in pods:
+            address = next(ip for ip in addresses(peer) if (":" in ip) == (family == "IPv6"))
+            assert lab.reaches(source, address), f"{source['metadata']['name']} -> {peer['metadata']['name']} {address}"
 
 
 def test_a_pod_and_the_vm_reach_each_other(lab: Lab, rollout: tuple[str, list[dict]]) -> None:
@@ -73,14 +70,16 @@ def test_a_pod_and_the_vm_reach_each_other(lab: Lab, rollout: tuple[str, list[di
         )
 
 
-def test_deleted_pods_leave_no_port_and_no_interface(lab: Lab) -> None:
-    with lab.namespace() as namespace:
-        lab.deploy(namespace, "web", 4)
-        uids = {pod["metadata"]["uid"] for pod in lab.wait_ready(namespace, 4)}
-        lab.kubectl("delete", "deployment", "web", "-n", namespace)
-        wait_for(lambda: not [p for p in lab.pod_ports() if p["device_id"] in uids], 60, lab.pod_ports)
-        wait_for(lambda: not uids & {p for node in lab.nodes() for p in lab.plugged(node)}, 30)
-        assert lab.get("kuryrports", "-n", namespace)["items"] == []
+def test_ten_deleted_pods_leave_no_port_no_interface_and_no_assignment(
+    lab: Lab, rollout: tuple[str, list[dict]]
+) -> None:
+    namespace, pods = rollout  # the last one to use them
+    uids = {pod["metadata"]["uid"] for pod in pods}
+    assert len([port for port in lab.pod_ports() if port["device_id"] in uids]) == PODS
+    lab.kubectl("delete", "deployment", "web", "-n", namespace)
+    wait_for(lambda: not [port for port in lab.pod_ports() if port["device_id"] in uids], 60, lab.pod_ports)
+    wait_for(lambda: not uids & {uid for node in lab.nodes() for uid in lab.plugged(node)}, 30)
+    assert lab.get("kuryrports", "-n", namespace)["items"] == []
 
 
 def test_a_finished_pod_releases_its_port_and_a_host_network_pod_never_had_one(lab: Lab) -> None:
@@ -96,17 +95,20 @@ def test_a_finished_pod_releases_its_port_and_a_host_network_pod_never_had_one(l
         wait_for(lambda: not [p for p in lab.pod_ports() if p["device_id"] in uids], 30, lab.pod_ports)
 
 
-def test_a_statefulset_pod_recreated_under_its_name_is_a_new_pod_with_a_new_port(lab: Lab) -> None:
+def test_a_statefulset_pod_recreated_under_its_name_on_another_node_is_a_new_pod_with_a_new_port(lab: Lab) -> None:
     with lab.namespace() as namespace:
         lab.stateful(namespace, "db", 1)
         (old,) = lab.wait_ready(namespace, 1)
-        lab.kubectl("delete", "pod", "db-0", "-n", namespace)
-        wait_for(lambda: [p["metadata"]["uid"] for p in lab.pods(namespace)] not in ([], [old["metadata"]["uid"]]), 60)
-        (new,) = lab.wait_ready(namespace, 1)
-        ports = [p for p in lab.pod_ports() if p["device_id"] in (old["metadata"]["uid"], new["metadata"]["uid"])]
-        wait_for(
-            lambda: [p["device_id"] for p in lab.pod_ports() if p["device_id"] == old["metadata"]["uid"]] == [], 30
-        )
-        assert new["metadata"]["uid"] in {port["device_id"] for port in ports}
+        old_uid, old_node = old["metadata"]["uid"], old["spec"]["nodeName"]
+        lab.kubectl("cordon", old_node)
+        try:
+            lab.kubectl("delete", "pod", "db-0", "-n", namespace)
+            wait_for(lambda: [p["metadata"]["uid"] for p in lab.pods(namespace)] not in ([], [old_uid]), 60)
+            (new,) = lab.wait_ready(namespace, 1)
+        finally:
+            lab.kubectl("uncordon", old_node)
+        wait_for(lambda: old_uid not in {port["device_id"] for port in lab.pod_ports()}, 30)
+        (port,) = [port for port in lab.pod_ports() if port["device_id"] == new["metadata"]["uid"]]
+        assert port["binding:host_id"] == new["spec"]["nodeName"] != old_node
         (assigned,) = lab.get("kuryrports", "-n", namespace)["items"]
         assert assigned["spec"]["podUid"] == new["metadata"]["uid"]

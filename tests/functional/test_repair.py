@@ -28,8 +28,7 @@ def test_a_port_deleted_by_hand_is_drift_and_comes_back_as_it_was(lab: Lab, vict
     name = f"{broken['metadata']['namespace']}/{broken['metadata']['name']}"
     assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
     before = port_of(lab, broken)
-    cloud = lab.cloud()
-    assert cloud.network.delete(f"/ports/{before['id']}").status_code == 204
+    lab.run("openstack", "port", "delete", before["id"])
     wait_for(lambda: not lab.reaches(witness, broken["status"]["podIP"]), 20)
 
     drift = lab.kuryrctl("reconcile", "--dry-run", check=False)

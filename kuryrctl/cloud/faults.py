@@ -74,7 +74,7 @@ class _Meaning(Struct, frozen=True):
     says: str = ""
 
 
-QUOTA_HINT = "openstack quota set raises it; kuryrctl port leaks finds ports that nobody uses"
+QUOTA_HINT = 'openstack quota set raises it; kuryrctl port list --condition "no pod" finds ports that nobody uses'
 
 _INVALID = _Meaning(Invalid, "NET-INVALID")
 _CONFLICT = _Meaning(Conflict, "NET-CONFLICT")

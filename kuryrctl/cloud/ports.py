@@ -251,7 +251,8 @@ class PortMaker:
             f"{item.what}: no free address in {key} ({full.cidr}, {full.id})",
             code="NET-NO-ADDRESS",
             owner=Owner.USER,
-            hint="openstack subnet set --allocation-pool adds addresses; kuryrctl port leaks finds unused ports",
+            hint="openstack subnet set --allocation-pool adds addresses;"
+            ' kuryrctl port list --condition "no pod" finds unused ports',
             request_id=request_id,
         )
 

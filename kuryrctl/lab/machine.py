@@ -1,4 +1,4 @@
-"""What this machine has of processes, namespaces, links, addresses, mounts, control groups and settings.
+"""What this machine has of processes, namespaces, links, addresses, packet filters, mounts, control groups, settings.
 
 Serves three questions: is anything in the way of the lab, does it leave anything behind, how much memory does it take.
 Reads only.
@@ -7,6 +7,7 @@ Reads only.
 import ipaddress
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,6 +45,8 @@ OUR_PORTS = {
     "neutron": places.NEUTRON_PORT,
     "octavia": places.OCTAVIA_PORT,
 }
+PACKET_COUNTS = re.compile(r" \[\d+:\d+\]| packets \d+ bytes \d+")
+FILTER_TOOLS = {"nft": ("list", "ruleset"), "iptables-save": (), "ip6tables-save": ()}
 WATCHED_SYSCTLS = (
     "vm.overcommit_memory",
     "kernel.panic",
@@ -64,6 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     links: frozenset[str]
     addresses: frozenset[str]
     routes: frozenset[str]
+    filters: frozenset[str]
     mounts: frozenset[str]
     cgroups: frozenset[str]
     sysctls: frozenset[str]
@@ -82,6 +86,7 @@ def snapshot_of_machine(layout: Layout) -> Snapshot:
         links=frozenset(_names(Path("/sys/class/net"))),
         addresses=frozenset(_without_lifetimes(run(["ip", "-o", "address"]))),
         routes=frozenset(run(["ip", "route", "show", "table", "all"]).splitlines()),
+        filters=frozenset(_filters()),
         mounts=frozenset(" ".join(line.split()[1:3]) for line in _lines("/proc/self/mounts")),
         cgroups=frozenset(f"{top} {name}" for top in cgroups.hierarchies() for name in _folders(top)),
         sysctls=frozenset(f"{name}={_sysctl(name)}" for name in WATCHED_SYSCTLS),
@@ -104,7 +109,7 @@ def refuse_collisions(layout: Layout) -> None:
     Only for a machine on which no lab is up: else these things are the lab's own.
     """
     found = [f"a network link {name}" for name in OUR_LINKS if (Path("/sys/class/net") / name).exists()]
-    found += [f"a network namespace {n.netns}" for n in NODES if (places.NETNS_DIR / n.netns).is_mount()]
+    found += [f"a network namespace {n.netns}" for n in NODES if (places.NETNS_DIR / n.netns).exists()]
     found += [f"a route to {cidr}, which overlaps {ours}" for cidr, ours in _overlaps()]
     found += [f"a listener on port {port}, which {name} needs" for name, port in OUR_PORTS.items() if _taken(port)]
     if found:
@@ -179,6 +184,52 @@ def _folders(top: Path) -> list[str]:
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
+
+
+def _filters() -> Iterable[str]:
+    """Packet filters of the root namespace, as each of the machine's own tools shows them: nft, and both iptables.
+
+    A kubelet and other parts of a cluster make KUBE-* chains where they run. A tool that fails is told as such a line.
+    """
+    for tool, command in FILTER_TOOLS.items():
+        if shutil.which(tool) is None:
+            continue
+        try:
+            text = run([tool, *command])
+        except LabError as error:
+            yield f"{tool}: {error.detail or error.message}"
+            continue
+        yield from (f"{tool}: {rule}" for rule in (nft_rules(text) if tool == "nft" else iptables_rules(text)))
+
+
+def nft_rules(text: str) -> list[str]:
+    """Every line of `nft list ruleset` after the blocks it stands in, without counts of packets."""
+    rules = []
+    blocks: list[str] = []
+    for line in (raw.strip() for raw in text.splitlines()):
+        if line.endswith("{"):
+            blocks.append(line.removesuffix("{").strip())
+            rules.append(" / ".join(blocks))
+        elif line == "}":
+            blocks.pop()
+        elif line and not line.startswith("#"):
+            rules.append(" / ".join([*blocks, PACKET_COUNTS.sub("", line)]))
+    return rules
+
+
+def iptables_rules(text: str) -> list[str]:
+    """Rules, chains and policies of `iptables-save` after their table, without counts of packets.
+
+    A built-in chain that lets everything pass is no trace: looking at a table is enough to make it.
+    """
+    rules = []
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith((":", "-")) and " ACCEPT [" not in line:
+            rules.append(f"{table} {PACKET_COUNTS.sub('', line)}")
+    return rules
 
 
 def _without_lifetimes(text: str) -> list[str]:

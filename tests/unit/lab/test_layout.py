@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import msgspec
+
 from kuryrctl.lab import layout as places
 from kuryrctl.lab.lab import environment
 from kuryrctl.lab.layout import NODES, Layout
@@ -58,9 +60,9 @@ def test_the_environment_puts_the_labs_programs_first_and_once():
 
 
 def test_what_a_lab_left_behind_is_named():
-    nothing: frozenset[str] = frozenset()
-    before = Snapshot(nothing, nothing, frozenset({"lo"}), nothing, nothing, nothing, nothing, frozenset({"a=1"}))
-    after = Snapshot(nothing, nothing, frozenset({"lo", "br-ex"}), nothing, nothing, nothing, nothing, frozenset())
+    nothing = Snapshot(*(frozenset[str]() for _ in Snapshot.__struct_fields__))
+    before = msgspec.structs.replace(nothing, links=frozenset({"lo"}), sysctls=frozenset({"a=1"}))
+    after = msgspec.structs.replace(nothing, links=frozenset({"lo", "br-ex"}))
 
     assert differences(before, after) == ["links: + br-ex", "sysctls: - a=1"]
     assert differences(before, before) == []

@@ -19,12 +19,14 @@ from kuryrctl.lab.errors import LabError
 from kuryrctl.lab.install import apt
 from kuryrctl.lab.kubernetes import api, cgroups, node
 from kuryrctl.lab.layout import LONGEST_STATE_PATH, MACHINE_DIR, NODES, Layout
+from kuryrctl.lab.network import chassis
 from kuryrctl.lab.process import (
     RUNTIME_HELPERS,
     Processes,
     ProcessId,
     boot_id,
     command_of,
+    holder_of,
     interrupt,
     marked_processes,
     run,
@@ -191,6 +193,8 @@ def _restore(layout: Layout) -> None:
     sysctls.restore(layout)
     cgroups.take_back(cgroups.handed_down_file(layout))
     apt.remove_guard()
+    if _claimed_by() not in (str(layout.state), None):
+        return  # another lab's nodes have something mounted there
     if node.CNI_CACHE.exists() and not any(node.CNI_CACHE.iterdir()):
         node.CNI_CACHE.rmdir()
 
@@ -216,7 +220,7 @@ def _claim(layout: Layout, context: Context) -> None:
         write_atomically(CLAIM, msgspec.json.encode(Claim(str(layout.state), boot_id())), 0o644)
         return
     for member in NODES:
-        if not processes.running(node.holder_name(member)):
+        if holder_of(member.name) is None:
             _clear_node(context, member.name)
 
 
@@ -224,7 +228,10 @@ def _clear_node(context: Context, name: str) -> None:
     """End what still runs of a node whose namespaces nobody holds any more: it could not be reached again."""
     member = next(each for each in NODES if each.name == name)
     processes = context.processes
-    processes.stop(kuryr.agent_name(member), node.kubelet_name(member), node.containerd_name(member))
+    if processes.running(node.holder_name(member)):  # in a namespace whose name was taken away, and so is the switch
+        processes.stop(*chassis.Chassis(member.name, member).daemons)
+    ending = (kuryr.agent_name, node.kubelet_name, node.containerd_name, node.holder_name)
+    processes.stop(*(name_of(member) for name_of in ending))
     socket = str(context.layout.containerd_socket(name))
     shims = [each for each in marked_processes(context.layout) if socket in _arguments(each)]
     signal_all(shims, grace_s=0.0)

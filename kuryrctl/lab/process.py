@@ -26,6 +26,7 @@ __all__ = [
     "ProcessId",
     "Processes",
     "follow",
+    "holder_of",
     "identity",
     "inside",
     "interrupt",
@@ -123,18 +124,29 @@ def signal_all(processes: Iterable[ProcessId], grace_s: float) -> None:
         raise LabError(f"processes {', '.join(str(p.pid) for p in waiting)} did not die, not even of KILL")
 
 
+def holder_of(node: str) -> ProcessId | None:
+    """The process that holds a node's namespaces; None when there is none.
+
+    A holder keeps a network namespace alive whose name was taken away: what would be started in that one could reach
+    nothing. So it counts only while it is in the network namespace which has the node's name now.
+    """
+    try:
+        process = msgspec.json.decode((MACHINE_DIR / node).read_bytes(), type=ProcessId)
+        named = (NETNS_DIR / node_named(node).netns).stat()
+        held = Path(f"/proc/{process.pid}/ns/net").stat()
+    except (FileNotFoundError, ProcessLookupError, msgspec.DecodeError):
+        return None
+    # namespaces(7): two names of one namespace have equal device and inode numbers.
+    return process if process.alive() and os.path.samestat(named, held) else None
+
+
 def inside(node: str) -> list[str]:
     """The command prefix that runs something inside a node.
 
     The node's holder gives its mount, network and UTS namespace; before there is a holder, only the network namespace.
     """
-    holder = MACHINE_DIR / node
-    try:
-        process = msgspec.json.decode(holder.read_bytes(), type=ProcessId)
-    except (FileNotFoundError, msgspec.DecodeError):
-        process = None
-    if process is not None and process.alive():
-        return ["nsenter", "-t", str(process.pid), "-m", "-n", "-u", "--"]
+    if holder := holder_of(node):
+        return ["nsenter", "-t", str(holder.pid), "-m", "-n", "-u", "--"]
     netns = NETNS_DIR / node_named(node).netns
     if not netns.exists():
         raise LabError(f"node {node} has no network namespace {netns}", hint="kuryrctl lab up")

@@ -13,13 +13,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from kuryrctl.lab import process as process_module
 from kuryrctl.lab.errors import InterruptedLabError, LabError
 from kuryrctl.lab.layout import Layout
 from kuryrctl.lab.process import (
     Processes,
     ProcessId,
     follow,
+    holder_of,
     identity,
+    inside,
     interrupt,
     marked_processes,
     run,
@@ -162,6 +165,34 @@ def test_the_log_of_the_run_before_is_kept(processes, layout):
 
     assert layout.log_file("talker").read_text() == "second\n"
     assert layout.log_file("talker").with_suffix(".log.1").read_text() == "first\n"
+
+
+@pytest.fixture
+def node1(tmp_path, monkeypatch) -> Path:
+    """Where node1's network namespace has its name; this process is noted as its holder."""
+    monkeypatch.setattr(process_module, "MACHINE_DIR", tmp_path)
+    monkeypatch.setattr(process_module, "NETNS_DIR", tmp_path)
+    write_atomically(tmp_path / "node1", msgspec.json.encode(identity(os.getpid())))
+    return tmp_path / "lab-node1"
+
+
+def test_inside_a_node_is_where_its_holder_is(node1):
+    node1.symlink_to("/proc/self/ns/net")
+
+    assert inside("node1")[:3] == ["nsenter", "-t", str(os.getpid())]
+
+
+def test_a_holder_of_a_namespace_that_was_made_anew_is_none(node1):
+    node1.symlink_to("/proc/self/ns/uts")  # another namespace than the one the holder's network is in
+
+    assert holder_of("node1") is None
+    assert inside("node1") == ["nsenter", f"--net={node1}", "--"]
+
+
+def test_a_holder_of_a_namespace_that_was_taken_away_is_none(node1):
+    assert holder_of("node1") is None
+    with pytest.raises(LabError, match="node1 has no network namespace"):
+        inside("node1")
 
 
 def test_a_command_that_fails_is_told_with_what_it_printed():

@@ -86,3 +86,17 @@ class Invalid(KuryrError):
 
 class NotFound(KuryrError):
     """The object does not exist."""
+
+
+def internal(what: str, bug: Exception, after_s: float = 10.0) -> Unavailable:
+    """An exception that nobody expected, as an error: for the boundaries of threads, which must live on.
+
+    `what` happened because of it, in whole words. Whoever calls this writes the traceback into the log.
+    """
+    return Unavailable(
+        f"{what} by an error in kuryrctl: {bug!r}",
+        code="INTERNAL",
+        owner=Owner.KURYRCTL,
+        hint="please report it with the traceback from the log",
+        after_s=after_s,
+    )

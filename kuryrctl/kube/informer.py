@@ -9,6 +9,7 @@ Messages of one informer are in order. Does not know: what anybody does with the
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 import threading
@@ -16,7 +17,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from kuryrctl.core.errors import KuryrError, Retryable, Unavailable
+from kuryrctl.core.errors import KuryrError, Retryable, Unavailable, internal
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube.client import Kube, Listed
 from kuryrctl.kube.errors import Gone
@@ -27,6 +28,7 @@ STOP_TIMEOUT_S = 2.0
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 5.0
 _SHORT_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 class Changed(Struct, frozen=True):
@@ -69,8 +71,11 @@ class Informer(threading.Thread):
                 self._follow(listed.resource_version)
             except KuryrError as error:
                 failures += 1
-                self._put(Down(self._kind, error))
-                self._stopping.wait(_delay_s(error, failures))
+                self._down(error, failures)
+            except Exception as bug:  # noqa: BLE001  # a thread's boundary: nobody would hear of this kind any more
+                _log.exception("%s: the list or the watch failed", self._kind)
+                failures += 1
+                self._down(internal(f"{self._kind} not followed", bug, after_s=1.0), failures)
 
     def stop(self) -> None:
         """End the thread; nothing is put after this. Returns within 2 s, also where a call is still out."""
@@ -98,10 +103,14 @@ class Informer(threading.Thread):
                         self._put(Changed(self._kind, event.object, event.type is EventType.DELETED))
             except Gone:
                 return
-            except Unavailable:  # the stream was cut: if the server is down, the next watch says so
-                pass
+            except Unavailable as error:  # the stream was cut: if the server is down, the next watch says so
+                _log.debug("%s: the watch ended after %s: %s", self._kind, resource_version, error.message)
             if resource_version == before:
                 self._stopping.wait(random.uniform(0.1, _SHORT_S))
+
+    def _down(self, error: KuryrError, failures: int) -> None:
+        self._put(Down(self._kind, error))
+        self._stopping.wait(_delay_s(error, failures))
 
     def _put(self, message: Message) -> None:
         if not self._stopping.is_set():

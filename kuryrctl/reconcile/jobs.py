@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from kuryrctl.core.cluster import Interface, KuryrPort
-from kuryrctl.core.errors import Conflict, KuryrError, Owner, Unavailable
+from kuryrctl.core.errors import Conflict, KuryrError, Owner, internal
 from kuryrctl.core.plan import Outcome, Step
 from kuryrctl.core.specs import Key
 from kuryrctl.reconcile.audit import AuditLog
@@ -102,10 +102,4 @@ def _not_leading(step: Step) -> KuryrError:
 
 def _bug(step: Step, bug: Exception) -> KuryrError:
     _log.error("%s %s failed by an error in kuryrctl", step.action, step.key, exc_info=bug)
-    return Unavailable(
-        f"{step.action} {step.key} failed by an error in kuryrctl: {bug!r}",
-        code="INTERNAL",
-        owner=Owner.KURYRCTL,
-        hint="please report it with the traceback from the log",
-        after_s=10.0,
-    )
+    return internal(f"{step.action} {step.key} failed", bug)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from kuryrctl.core.errors import Conflict, KuryrError
+from kuryrctl.core.errors import Conflict, KuryrError, internal
 from kuryrctl.reconcile.contracts import Lease
 
 RETRY_S = 2.0
@@ -53,16 +53,22 @@ class Keeper(threading.Thread):
                     self._tell(Leading())
                 self._keep()
             except KuryrError as error:
-                self._held = self._held and not isinstance(error, Conflict) and self._lease.valid()
-                if not self._stopping.is_set():
-                    self._tell(Following(error))
-                    self._stopping.wait(RETRY_S)
+                self._failed(error)
+            except Exception as bug:  # noqa: BLE001  # a thread's boundary: else nobody would ever lead again
+                _log.exception("the lease was not kept")
+                self._failed(internal("the lease was not kept", bug))
         self._release()
 
     def stop(self, timeout_s: float) -> None:
         """Give the lease back and end."""
         self._stopping.set()
         self.join(timeout_s)
+
+    def _failed(self, error: KuryrError) -> None:
+        self._held = self._held and not isinstance(error, Conflict) and self._lease.valid()
+        if not self._stopping.is_set():
+            self._tell(Following(error))
+            self._stopping.wait(RETRY_S)
 
     def _keep(self) -> None:
         while not self._stopping.wait(self._interval_s):

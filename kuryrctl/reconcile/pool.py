@@ -1,17 +1,21 @@
 """A bounded pool of worker threads. A job answers by putting a message on the queue that it knows.
 
+Whose answer is waited for turns its own exceptions into an answer; here they are only logged, so that the thread lives.
+
 The threads are daemons: a call that hangs must not keep a process alive that was told to end. Does not know: what jobs
 do.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
 
 Job = Callable[[], None]
+_log = logging.getLogger(__name__)
 
 
 class Pool:
@@ -40,4 +44,7 @@ class Pool:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:  # noqa: BLE001  # a thread's boundary: nobody would miss it before all are dead
+                _log.exception("a job of %s failed by an error in kuryrctl", threading.current_thread().name)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState
 from kuryrctl.core.diff import Scope
-from kuryrctl.core.errors import KuryrError
+from kuryrctl.core.errors import KuryrError, internal
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Changed, Down, Listed, Message
 from kuryrctl.reconcile.contracts import Lease
@@ -60,6 +60,12 @@ class Observed(Struct, frozen=True):
     cloud: CloudState
     cluster: ClusterState | None
     mark: int
+
+
+class Unobserved(Struct, frozen=True):
+    """An observation ended with an error that nobody expected."""
+
+    error: KuryrError
 
 
 class Stop(Struct, frozen=True):
@@ -157,6 +163,10 @@ class Watch:
                 _log.warning("%s: not followed at the moment: %s", message.kind, message.error.message)
             case Observed():
                 self._take_cloud(message)
+            case Unobserved():
+                _log.error("%s (%s); next: %s", message.error.message, message.error.code, message.error.hint)
+                self._observing = False
+                self._full_by(SOON_S, only_later=True)
             case Leading():
                 _log.info("leading")
                 schedule.rest_no_more()
@@ -239,9 +249,13 @@ class Watch:
         self._next_full_s = float("inf")
         mark, parts, again = self.turn.state.mark(), self.turn.parts, self._begun
 
-        def observe() -> Observed:
-            cloud = parts.cloud.observe(parts.config.cluster_id, networks=networks(parts.config))
-            return Observed(cloud, parts.cluster.observe()[0] if again else None, mark)
+        def observe() -> Observed | Unobserved:
+            try:
+                cloud = parts.cloud.observe(parts.config.cluster_id, networks=networks(parts.config))
+                return Observed(cloud, parts.cluster.observe()[0] if again else None, mark)
+            except Exception as bug:  # noqa: BLE001  # a job's boundary: unanswered, it ended all full turns
+                _log.exception("an observation failed")
+                return Unobserved(internal("an observation failed", bug))
 
         self.turn.submit(observe)
 

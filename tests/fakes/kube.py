@@ -90,7 +90,10 @@ class _Change:
 
 @dataclass
 class Fault:
-    """What becomes of the next `times` matching requests. `status` 0: no answer; `effect`: it was done all the same."""
+    """What becomes of the next `times` matching requests. `status` 0: no answer; `effect`: it was done all the same.
+
+    `error`: what the transport raises instead, against its contract.
+    """
 
     verb: str = ""
     path: str = ""
@@ -98,6 +101,7 @@ class Fault:
     effect: bool = False
     times: int = 1
     retry_after_s: int = 0
+    error: Exception | None = None
 
 
 class FakeStream:
@@ -315,6 +319,10 @@ class FakeKube:
         `verb` is an HTTP method or WATCH; `path` is searched for. Empty: any.
         """
         self.faults.append(Fault(verb, path, status, effect, times))
+
+    def break_once(self, *, verb: str = "", path: str = "") -> None:
+        """The next matching request meets a bug: the transport raises what no transport may raise."""
+        self.faults.append(Fault(verb, path, error=RuntimeError("a bug of the transport")))
 
     def compact(self) -> None:
         """Forget all history: open watches and unfinished lists get 410."""
@@ -557,6 +565,8 @@ class FakeKube:
         return None
 
     def _faulty(self, fault: Fault, headers: dict[str, str]) -> Response:
+        if fault.error:
+            raise fault.error
         if not fault.status:
             raise _unavailable()
         refused = _Refused(fault.status, "InternalError", "a fault of the fake")

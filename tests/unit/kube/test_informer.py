@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from kuryrctl.core.cluster import Pod
+from kuryrctl.core.errors import Owner
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Changed, Down, Informer, Kube, Listed, Message
 from kuryrctl.kube.wire import KubeObject
@@ -170,6 +171,23 @@ def test_a_server_that_is_down_at_the_start_is_waited_for(fake: FakeKube) -> Non
 
     assert picture.count(Down) == 2
     assert picture.pods.keys() == {"web-0"}
+
+
+@pytest.mark.parametrize("verb", ["GET", "WATCH"])
+def test_a_bug_is_told_and_lived_through(fake: FakeKube, verb: str, caplog: pytest.LogCaptureFixture) -> None:
+    fake.break_once(verb=verb)
+    picture = Picture(fake)
+    picture.informer.start()
+
+    picture.until(lambda: picture.count(Down) == 1)
+    picture.until(lambda: isinstance(picture.seen[-1], Listed))
+    fake.add_pod("default", "web-1")
+    picture.until(lambda: "web-1" in picture.pods)
+    picture.informer.stop()
+
+    (down,) = [message for message in picture.seen if isinstance(message, Down)]
+    assert (down.error.code, down.error.owner) == ("INTERNAL", Owner.KURYRCTL)
+    assert "RuntimeError: a bug of the transport" in caplog.text
 
 
 def test_doubled_events_do_no_harm(fake: FakeKube, picture: Picture) -> None:

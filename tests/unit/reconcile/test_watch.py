@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import queue
 import threading
 import time
+from importlib import import_module
 
 import pytest
 
 from kuryrctl.core import names
 from kuryrctl.core.errors import Unavailable
+from kuryrctl.kube import Kube, Lease
+from kuryrctl.reconcile import leadership
+from kuryrctl.reconcile.leadership import Following, Keeper, Leading
 from tests.fakes.kube import FakeKube
 from tests.unit.reconcile.site import Site, eventually
 
@@ -153,6 +158,66 @@ def test_a_failing_pod_stops_nobody_else_and_its_user_is_told(site: Site) -> Non
         assert site.events()[0]["regarding"]["name"] == "two"
         site.kube.delete_pod("shop", "one")
         eventually(lambda: site.kube.objects("kuryrports").keys() == {"shop/two"})
+
+
+@pytest.mark.parametrize("whose", ["cloud", "cluster"])
+def test_a_bug_in_an_observation_does_not_end_full_turns(
+    site: Site, whose: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("kuryrctl.reconcile.watch"), "SOON_S", 0.05)
+    with site.watching():
+        following(site)
+        uid = site.kube.add_pod("shop", "web-0", node="node1")
+        eventually(lambda: told(site) == {uid})
+        bug = "an observation failed"
+        for _ in range(3):  # more often than there are threads for it
+            if whose == "cloud":
+                site.cloud.fail_next("GET", "/ports", RuntimeError("a bug of the transport"))
+            else:
+                site.kube.break_once(verb="GET", path="/pods?")
+            before = sum(record.getMessage() == bug for record in caplog.records)
+            eventually(lambda before=before: sum(r.getMessage() == bug for r in caplog.records) > before)
+        site.delete_port(site.port_of(uid).id)
+        eventually(lambda: served(site) == {uid})
+    assert "RuntimeError: a bug of the transport" in caplog.text
+
+
+def test_a_bug_in_telling_a_user_costs_no_worker(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    with site.watching():
+        following(site)
+        site.cloud.set_quota("port", len(site.cloud.objects("ports")))
+        for n in range(3):  # more often than there are threads for it
+            site.kube.break_once(verb="POST", path="/events")
+            site.kube.add_pod("shop", f"web-{n}", node="node1")
+            eventually(lambda n=n: caplog.text.count("a job of side-") > n)
+        site.kube.add_pod("shop", "web-3", node="node1")
+        eventually(lambda: "web-3" in {event["regarding"]["name"] for event in site.events()})
+        site.cloud.set_quota("port", 100)
+        eventually(lambda: len(told(site)) == 4)
+
+
+def test_a_bug_in_keeping_the_lease_is_told_and_it_is_kept_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leadership, "RETRY_S", 0.01)
+    kube = FakeKube()
+    said: queue.Queue[Leading | Following] = queue.Queue()
+    lease = Lease(Kube(kube), namespace="kube-system", name="kuryr", duration_s=1)
+    kube.break_once(path="/leases")
+    keeper = Keeper(lease, 1, said.put)
+    keeper.start()
+
+    first, then = said.get(timeout=10), said.get(timeout=10)
+    kube.break_once(verb="PUT", path="/leases")
+    last = said.get(timeout=10)
+    renewals = kube.version
+    eventually(lambda: kube.version > renewals)
+    assert lease.valid()
+    keeper.stop(10)
+
+    assert isinstance(first, Following)
+    assert isinstance(then, Leading)
+    assert isinstance(last, Following)
+    assert (first.error.code, last.error.code) == ("INTERNAL", "INTERNAL")
+    assert lease.holder() is None
 
 
 def test_the_wrong_cluster_is_watched_without_any_change(site: Site) -> None:

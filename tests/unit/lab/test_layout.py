@@ -6,9 +6,8 @@ import ipaddress
 from itertools import combinations
 from pathlib import Path
 
-import pytest
-
 import msgspec
+import pytest
 
 from kuryrctl.lab import layout as places
 from kuryrctl.lab.lab import environment

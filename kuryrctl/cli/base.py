@@ -16,7 +16,7 @@ from cliff._argparse import SmartHelpFormatter
 
 from kuryrctl.cli.errors import report
 from kuryrctl.cli.exit_codes import ExitCode
-from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.core.errors import Invalid, KuryrError, Owner
 
 if TYPE_CHECKING:
     from kuryrctl.cli.settings import Settings
@@ -102,8 +102,14 @@ class _Common(command.Command):
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001  the outermost boundary: a person gets one sentence, not a traceback
-            return report(error, debug=bool(self.app.options.debug), stderr=self.app.stderr)
+            code = report(error, debug=bool(self.app.options.debug), stderr=self.app.stderr)
+            return ExitCode.TIMEOUT if _waited_in_vain(error, parsed_args) else code
         return returned or self.exit_code
+
+
+def _waited_in_vain(error: Exception, parsed_args: argparse.Namespace) -> bool:
+    """Whether the command was told to wait for the cluster's Lease, and it did not come free in that time."""
+    return isinstance(error, KuryrError) and error.code == "KUBE-LEASE-HELD" and bool(vars(parsed_args).get("wait"))
 
 
 class Command(_Common, command.Command):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command
 from kuryrctl.cli.exit_codes import ExitCode
 
@@ -13,6 +14,9 @@ class ClusterInit(Command):
 
     Objects that the configuration names are adopted: used, and never changed but for the tag that binds the pod network
     to this cluster. Run it again after a change of the configuration or of kuryrctl: it does what is missing.
+
+    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed, 124 when --wait was
+    over before another writer gave the Lease back.
     """
 
     examples = """\
@@ -24,7 +28,7 @@ class ClusterInit(Command):
         parser = super().get_parser(prog_name)
         parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
         parser.add_argument(
-            "--wait", metavar="SECONDS", type=int, default=0, help="wait so long for the cluster's Lease"
+            "--wait", metavar="SECONDS", type=count, default=0, help="wait so long for the cluster's Lease"
         )
         return parser
 

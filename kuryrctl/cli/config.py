@@ -36,7 +36,8 @@ class ShowConfig(Lister):
 class ValidateConfig(Command):
     """Check a configuration file without using it
 
-    Exits with 0 when every value can work, with 2 and the path of the first bad value when not.
+    Exits with 0 when every value can work, with 2 and the path of the first bad value when not. Without FILE
+    and without a file in the default places there is nothing to check: all options have their defaults.
     """
 
     takes_config = False
@@ -61,7 +62,11 @@ class ValidateConfig(Command):
         from kuryrctl.cli.settings import DEFAULT_FILE, FILE_VARIABLE, validate
         from kuryrctl.core.config import options
 
-        file = parsed_args.file or Path(os.environ.get(FILE_VARIABLE) or DEFAULT_FILE)
+        named = parsed_args.file or os.environ.get(FILE_VARIABLE)
+        if not named and not DEFAULT_FILE.exists():
+            print("no configuration file: all defaults", file=self.app.stderr)
+            return
+        file = Path(named or DEFAULT_FILE)
         given = validate(file)
         print(f"{file} is valid: it sets {given} of {len(options())} options", file=self.app.stderr)
 

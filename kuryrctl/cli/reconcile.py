@@ -7,6 +7,7 @@ import signal
 import threading
 from types import FrameType
 
+from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command, log_as_service
 from kuryrctl.cli.exit_codes import ExitCode
 
@@ -17,7 +18,8 @@ class Reconcile(Command):
     Compares with what the cloud really holds, so what somebody deleted or changed comes back. Only objects that are
     provably ours are changed or deleted. One run writes at a time: a second one is refused, naming the holder.
 
-    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed or were withheld.
+    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed or were withheld,
+    124 when --wait was over before another writer gave the Lease back.
     """
 
     examples = """\
@@ -35,11 +37,11 @@ class Reconcile(Command):
         parser.add_argument(
             "--max-deletes",
             metavar="N",
-            type=_count,
+            type=count,
             help="stop before the first deletion if there would be more than N (default: the larger of 10 and 5 %%)",
         )
         parser.add_argument(
-            "--wait", metavar="SECONDS", type=_count, default=0, help="wait so long for the cluster's Lease"
+            "--wait", metavar="SECONDS", type=count, default=0, help="wait so long for the cluster's Lease"
         )
         parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
         return parser
@@ -97,10 +99,3 @@ class Reconcile(Command):
         log_as_service()
         watch(parts, lease, kube, stop)
         return ExitCode.OK
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value

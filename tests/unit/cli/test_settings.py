@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from kuryrctl.cli import settings
+from kuryrctl.cli.config import ValidateConfig
 from kuryrctl.cli.settings import load, variable
 from kuryrctl.core.config import BadOption, Config, options
 from kuryrctl.core.errors import KuryrError
+from tests.unit.cli.program import Fakes, run
 
 
 @pytest.fixture
@@ -123,3 +126,32 @@ def test_a_missing_file_is_named():
         load("/not/there", {}, {})
 
     assert caught.value.code == "CFG-UNREADABLE"
+
+
+def validate(*words: str) -> int:
+    return run(ValidateConfig, Fakes(Config(), {}), *words)
+
+
+def test_validating_without_any_file_is_well(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("KURYRCTL_CONFIG", raising=False)
+    monkeypatch.setattr(settings, "DEFAULT_FILE", tmp_path / "kuryrctl.yaml")
+
+    assert validate() == 0
+    assert capsys.readouterr().err == "no configuration file: all defaults\n"
+
+
+def test_the_default_file_is_validated_when_it_is_there(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("KURYRCTL_CONFIG", raising=False)
+    monkeypatch.setattr(settings, "DEFAULT_FILE", tmp_path / "kuryrctl.yaml")
+    file("workers: 0")
+
+    assert validate() == 2
+    assert "workers: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["/not/there"], []])
+def test_a_file_that_somebody_named_must_be_there(monkeypatch, capsys, words):
+    monkeypatch.setenv("KURYRCTL_CONFIG", "/not/there")
+
+    assert validate(*words) == 1
+    assert "configuration /not/there cannot be read" in capsys.readouterr().err

@@ -1,12 +1,12 @@
 """The CNI entry: passes a runtime's call to the node's agent, and says what is wrong when there is no agent.
 
 `kuryrctl node install` writes this very file as an executable with ``#!PYTHON -IS``, so it uses the standard library
-only, runs on Python 3.9, and imports as little as it can: a runtime starts it for every verb of every pod. `os` and two
+only, runs on Python 3.9, and imports as little as it can: a runtime starts it for every verb of every pod. `os` and
 built-in modules serve the usual call; everything else (`json` costs as much as the interpreter) is imported for errors.
 
 The protocol, over a unix socket of root's: one line of JSON ``{"env": {CNI_*}, "config": TEXT}`` there; back a line
-``taken`` at once, a line ``ok`` or ``error``, and the CNI answer. An agent that does not say ``taken`` within 2 s
-counts as down. Knows nothing of what the agent does.
+``taken`` at once, a line ``ok`` or ``error``, and the CNI answer. An agent that has not said ``taken`` 1.8 s after the
+entry began to connect counts as down, so that the runtime knows within 2 s. Knows nothing of what the agent does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from _socket import AF_UNIX, SOCK_STREAM, socket
+from time import monotonic
 
 try:
     from _json import encode_basestring_ascii as quoted  # what json itself encodes with
@@ -22,7 +23,7 @@ except ImportError:
 
 SOCKET = "/run/kuryrctl/agent.sock"
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
-TAKEN_TIMEOUT_S = 2.0
+TAKEN_TIMEOUT_S = 1.8
 ANSWER_TIMEOUT_S = 110.0  # the kubelet gives a sandbox 120 s
 DELETED_DIR = "deleted"
 
@@ -69,11 +70,14 @@ def main() -> int:
 def _ask(path: str, environment: dict[str, str], config: str) -> bytes:
     """What the agent answers, after its ``taken``."""
     agent = socket(AF_UNIX, SOCK_STREAM)
+    deadline = monotonic() + TAKEN_TIMEOUT_S
     try:
         agent.settimeout(TAKEN_TIMEOUT_S)
-        agent.connect(path)
+        agent.connect(path)  # a full backlog is refused at once (EAGAIN), as the socket has a timeout
         pairs = ",".join(f"{quoted(key)}:{quoted(value)}" for key, value in environment.items())
+        agent.settimeout(_left(deadline))
         agent.sendall(f'{{"env":{{{pairs}}},"config":{quoted(config)}}}\n'.encode())
+        agent.settimeout(_left(deadline))
         answer = agent.recv(65536)
         if not answer:
             raise NoAgent("it closed the connection")
@@ -89,6 +93,14 @@ def _ask(path: str, environment: dict[str, str], config: str) -> bytes:
     if taken != b"taken" or b"\n" not in rest:
         raise NoAgent("it ended before it answered")
     return rest
+
+
+def _left(deadline: float) -> float:
+    """Seconds until then; NoAgent when there are none."""
+    left = deadline - monotonic()
+    if left <= 0:
+        raise NoAgent("timed out")
+    return left
 
 
 def _without_agent(command: str, environment: dict[str, str], config: str, path: str, why: str) -> int:

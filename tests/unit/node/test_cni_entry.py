@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import socket
 import subprocess
@@ -77,7 +78,7 @@ def answering(answer: bytes) -> Callable[[socket.socket], None]:
     return talk
 
 
-def test_the_usual_call_imports_two_built_in_modules_besides_os(folder: Path, entry: Path) -> None:
+def test_the_usual_call_imports_built_in_modules_only_besides_os(folder: Path, entry: Path) -> None:
     serving = agent(folder, answering(b"ok\n{}"))
 
     done = subprocess.run(
@@ -94,7 +95,7 @@ def test_the_usual_call_imports_two_built_in_modules_besides_os(folder: Path, en
     )
 
     assert done.stdout == "{}"
-    assert imported(done.stderr) - imported(bare.stderr) <= {"__future__", "_socket", "_json"}
+    assert imported(done.stderr) - imported(bare.stderr) <= {"__future__", "_socket", "_json", "time"}
 
 
 def imported(report: str) -> set[str]:
@@ -156,6 +157,63 @@ def test_an_agent_that_does_not_answer(how: str, folder: Path, entry: Path) -> N
 
     assert (code, error["code"]) == (1, 11)
     assert time.monotonic() - started < 3
+    serving.join()
+
+
+class SlowAgent:
+    """A socket each of whose calls takes its whole time, or as long as it was told; the clock is its own."""
+
+    now_s = 100.0
+
+    def __init__(self, connect_s: float, send_s: float) -> None:
+        self.takes_s = {"connect": connect_s, "sendall": send_s, "recv": math.inf}
+        self.timeout_s = math.inf
+
+    def settimeout(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+
+    def _wait(self, call: str) -> None:
+        self.now_s += min(self.takes_s[call], self.timeout_s)
+        if self.takes_s[call] > self.timeout_s:
+            raise TimeoutError("timed out")
+
+    def connect(self, path: str) -> None:
+        self._wait("connect")
+
+    def sendall(self, data: bytes) -> None:
+        self._wait("sendall")
+
+    def recv(self, size: int) -> bytes:
+        self._wait("recv")
+        raise AssertionError("it never answers")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("connect_s", "send_s"), [(0, 0), (1, 0), (1, 0.7), (1.8, 0), (0, 1.8), (math.inf, 0)])
+def test_everything_before_the_agent_has_taken_the_call_shares_one_deadline(
+    connect_s: float, send_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SlowAgent(connect_s, send_s)
+    monkeypatch.setattr(cni, "socket", lambda *_: slow)
+    monkeypatch.setattr(cni, "monotonic", lambda: slow.now_s)
+
+    with pytest.raises((cni.NoAgent, OSError)):
+        cni._ask("/run/a.sock", ADD, "{}")
+
+    assert slow.now_s - SlowAgent.now_s == pytest.approx(cni.TAKEN_TIMEOUT_S)
+    assert cni.TAKEN_TIMEOUT_S < 2
+
+
+def test_an_agent_that_has_taken_the_call_has_more_time(folder: Path, entry: Path) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"taken\n")
+        assert connection.recv(65536).endswith(b"\n")
+        time.sleep(cni.TAKEN_TIMEOUT_S + 0.3)
+        connection.sendall(b"ok\n{}")
+
+    serving = agent(folder, talk)
+    assert call(entry, config(folder), ADD) == (0, {})
     serving.join()
 
 

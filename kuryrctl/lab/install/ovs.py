@@ -25,9 +25,14 @@ PROGRAMS = (
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
+def complete(layout: Layout) -> bool:
+    """Whether there is a tree: it gets its name when it is complete."""
+    return (layout.ovs / "bin" / "ovs-vswitchd").exists()
+
+
 def install(layout: Layout, report: Callable[[str], None]) -> None:
     """Make `layout.ovs` a link to a complete tree, fetching it when there is none."""
-    if (layout.ovs / "bin" / "ovs-vswitchd").exists():
+    if complete(layout):
         return
     log = layout.log_file("install-ovs")
     work = layout.cache / "work" / "ovs"

@@ -12,6 +12,12 @@ STAMP = "installed-packages.txt"
 QUIET = {"PYTHONDONTWRITEBYTECODE": "", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
+def complete(folder: Path, packages: Iterable[str]) -> bool:
+    """Whether the environment was made to its end, with these packages among those it was made for."""
+    stamp = folder / STAMP
+    return stamp.exists() and set(packages) <= set(stamp.read_text().partition("\n\n")[0].splitlines())
+
+
 def environment(folder: Path, packages: Iterable[str], report: Callable[[str], None], log: Path) -> None:
     """A virtual environment with `packages`; the list of what is in it, written last, says that it is complete.
 
@@ -19,7 +25,7 @@ def environment(folder: Path, packages: Iterable[str], report: Callable[[str], N
     """
     wanted = sorted(packages)
     stamp = folder / STAMP
-    if stamp.exists() and set(wanted) <= set(stamp.read_text().partition("\n\n")[0].splitlines()):
+    if complete(folder, wanted):
         return
     if folder.exists() and not stamp.exists():
         report("removing the half-made environment")

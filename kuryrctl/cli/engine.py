@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from typing import TYPE_CHECKING
 
 from kuryrctl.cli.settings import Settings
+from kuryrctl.core.errors import Unavailable
 from kuryrctl.kube import Lease, own_identity
 from kuryrctl.reconcile import AuditLog, Parts
 
 if TYPE_CHECKING:
     from kuryrctl.kube import Kube
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+_log = logging.getLogger(__name__)
 
 
 def engine_of(settings: Settings, *, max_deletes: int | None = None) -> tuple[Parts, Kube, Lease]:
@@ -26,3 +33,21 @@ def engine_of(settings: Settings, *, max_deletes: int | None = None) -> tuple[Pa
         duration_s=config.lease.duration_s,
     )
     return Parts(config, settings.cloud(audit), kube, audit, max_deletes), kube, lease
+
+
+def engine_when_it_answers(
+    settings: Settings, stop: threading.Event, *, max_deletes: int | None = None
+) -> tuple[Parts, Kube, Lease] | None:
+    """`engine_of` for a service, which may be started before its cloud is: tries until it answers.
+
+    None: `stop` was set first. Raises Invalid, as no time will heal that.
+    """
+    pause_s = FIRST_PAUSE_S
+    while not stop.is_set():
+        try:
+            return engine_of(settings, max_deletes=max_deletes)
+        except Unavailable as error:
+            _log.warning("%s (%s); next try in %.0f s", error.message, error.code, pause_s)
+        stop.wait(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    return None

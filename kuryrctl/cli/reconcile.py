@@ -85,10 +85,10 @@ class Reconcile(Command):
         return ExitCode.OK if report.ok else ExitCode.FAILURES
 
     def _watch(self, parsed_args: argparse.Namespace) -> ExitCode:
-        from kuryrctl.cli.engine import engine_of
+        from kuryrctl.cli.engine import engine_when_it_answers
         from kuryrctl.reconcile import watch
 
-        parts, kube, lease = engine_of(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
+        settings = self.settings(parsed_args)
         stop = threading.Event()
 
         def end(number: int, frame: FrameType | None) -> None:
@@ -97,5 +97,8 @@ class Reconcile(Command):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
         log_as_service()
-        watch(parts, lease, kube, stop)
+        engine = engine_when_it_answers(settings, stop, max_deletes=parsed_args.max_deletes)
+        if engine is not None:
+            parts, kube, lease = engine
+            watch(parts, lease, kube, stop)
         return ExitCode.OK

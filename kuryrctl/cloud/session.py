@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion
 
 
+AUTH_TIMEOUT_S = 20.0
+"""How long a token is waited for where clouds.yaml has no api_timeout: keystoneauth itself would wait for ever."""
+
+
 class OpenStackTransport:
     """One project's session with Neutron. keystoneauth renews the token by itself: before it ends, and after a 401."""
 
@@ -80,8 +84,10 @@ def open_session(cloud: str | None, region: CloudRegion | None) -> OpenStackTran
             warnings.filterwarnings("ignore", message="Support for InfluxDB")
             region = region or get_cloud_region(cloud=cloud)
         # A bare adapter: openstacksdk's proxy adds caches and metrics, and warns of its own deprecated parts.
+        session = region.get_session()
+        session.timeout = session.timeout or AUTH_TIMEOUT_S
         adapter = Adapter(
-            region.get_session(),
+            session,
             service_type=region.get_service_type("network"),
             interface=region.get_interface("network"),
             region_name=region.get_region_name("network"),
@@ -112,6 +118,11 @@ def _fault(error: Exception, owner: Owner) -> KuryrError:
     """A keystoneauth exception as our error: no answer of `owner`, a refused credential, or a bad configuration."""
     from keystoneauth1 import exceptions
 
+    if isinstance(error, exceptions.DiscoveryFailure) and isinstance(error.__context__, exceptions.ClientException):
+        # With an auth_url without version keystoneauth says "check that your auth_url is correct" of a Keystone that is
+        # down; why it could not ask it is the exception that it was handling (identity/generic/base.py).
+        cause = _fault(error.__context__, Owner.KEYSTONE)
+        return cause if isinstance(cause, Unavailable) else _bad_configuration(str(error))
     if isinstance(error, exceptions.ConnectionError | exceptions.RetriableConnectionFailure):
         return Unavailable(
             f"{owner.value.capitalize()} does not answer: {error}",

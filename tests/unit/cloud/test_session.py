@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_a_fault_of_the_session_is_named(error: Exception, raised: type[KuryrErr
         transport.request("GET", "/ports")
 
     assert (fault.value.code, fault.value.owner) == (code, owner)
+
+
+@pytest.mark.parametrize("path", ["", "/v3", "/identity"])
+@pytest.mark.parametrize("how", ["password", "v3password"])
+def test_a_keystone_that_is_down_is_no_bad_configuration(
+    how: str, path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever the address looks like: keystoneauth guesses from it when it cannot ask for versions."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    monkeypatch.chdir(tmp_path)
+    auth = {"auth_url": f"http://127.0.0.1:{port}{path}", "username": "a", "password": "b", "project_name": "p"}
+    domains = {"user_domain_id": "default", "project_domain_id": "default"}
+    for name, value in (auth | domains | {"auth_type": how}).items():
+        monkeypatch.setenv(f"OS_{name.upper()}", value)
+
+    with pytest.raises(Unavailable) as fault:
+        connect()
+
+    assert (fault.value.code, fault.value.owner) == ("NET-UNREACHABLE", Owner.KEYSTONE)
 
 
 def test_no_cloud_at_all_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

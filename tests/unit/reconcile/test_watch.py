@@ -147,6 +147,13 @@ def test_a_neutron_that_does_not_answer_is_waited_for(site: Site, after_effect: 
     assert site.plan() == []
 
 
+def test_an_api_server_that_is_down_at_the_start_is_waited_for(site: Site) -> None:
+    site.kube.fail(times=1)
+    uid = site.kube.add_pod("shop", "web-0", node="node1")
+    with site.watching():
+        eventually(lambda: told(site) == {uid})
+
+
 def test_a_failing_pod_stops_nobody_else_and_its_user_is_told(site: Site) -> None:
     with site.watching():
         following(site)

@@ -5,6 +5,7 @@ Never silent for more than 10 s: what runs is told again, with what it does and 
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -19,32 +20,36 @@ from kuryrctl.lab.stages import Stage
 QUIET_S = 8.0  # plain lines: the longest silence
 SHOWN_SECONDS_FROM = 0.05
 
+Clock = Callable[[], float]  # seconds since whenever
+
 
 class Running:
     """A stage at work."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, clock: Clock) -> None:
         self.stage = stage
-        self.began = time.monotonic()
         self.text = ""
+        self._clock = clock
+        self._began = clock()
 
     @property
     def line(self) -> str:
-        elapsed = time.monotonic() - self.began
+        elapsed = self._clock() - self._began
         return f"{self.stage.title} ({elapsed:.0f} s){': ' + self.text if self.text else ''}"
 
 
 class Progress:
     """Base of both views: what runs, and how long what has ended took."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
         self.seconds: dict[str, float] = {}
         self.ended_at: dict[str, float] = {}
         self.running: dict[str, Running] = {}
-        self.began = time.monotonic()
+        self.began = clock()
 
     def started(self, stage: Stage) -> None:
-        self.running[stage.name] = Running(stage)
+        self.running[stage.name] = Running(stage, self.clock)
 
     def progress(self, stage: Stage, text: str, elapsed_s: float) -> None:
         self.running[stage.name].text = text
@@ -52,7 +57,7 @@ class Progress:
     def finished(self, stage: Stage, elapsed_s: float, error: BaseException | None) -> None:
         self.running.pop(stage.name, None)
         self.seconds[stage.name] = elapsed_s
-        self.ended_at[stage.name] = time.monotonic() - self.began
+        self.ended_at[stage.name] = self.clock() - self.began
 
     def __enter__(self) -> Self:
         return self
@@ -65,10 +70,10 @@ class Progress:
 class Plain(Progress):
     """One line when a stage took noticeable time, and a sign of life of what goes on."""
 
-    def __init__(self, out: TextIO) -> None:
-        super().__init__()
+    def __init__(self, out: TextIO, clock: Clock = time.monotonic) -> None:
+        super().__init__(clock)
         self._out = out
-        self._last = time.monotonic()
+        self._last = clock()
         self._over = threading.Event()
         self._lock = threading.Lock()
 
@@ -91,15 +96,19 @@ class Plain(Progress):
 
     def _say(self, line: str) -> None:
         with self._lock:
-            self._last = time.monotonic()
+            self._last = self.clock()
             self._out.write(f"[{self._last - self.began:6.1f} s] {line}\n")
             self._out.flush()
 
     def _signs_of_life(self) -> None:
         while not self._over.wait(0.5):
-            if time.monotonic() - self._last >= QUIET_S:
-                for running in list(self.running.values()):
-                    self._say(f"… {running.line}")
+            self.break_silence()
+
+    def break_silence(self) -> None:
+        """Tell what runs, when nothing was said for QUIET_S."""
+        if self.clock() - self._last >= QUIET_S:
+            for running in list(self.running.values()):
+                self._say(f"… {running.line}")
 
 
 class Terminal(Progress):

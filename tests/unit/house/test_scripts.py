@@ -20,7 +20,7 @@ case "$*" in
     "lab up"*) exit "${UP:-0}" ;;
     "lab env") echo 'export OS_CLOUD=lab PATH="/lab/bin:$PATH"' ;;
     "lab demo") exit "${DEMO:-0}" ;;
-    "lab down") exit "${DOWN:-0}" ;;
+    "lab down") if grep -q "lab up" "$NOTES"; then exit "${DOWN:-0}"; else exit "${DOWN_BEFORE:-0}"; fi ;;
 esac
 """
 PYTEST = """#!/bin/bash
@@ -92,6 +92,7 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
     assert checkout.calls() == [
         "pytest no-cloud -q -m not long",
         "kuryrctl lab status",
+        "kuryrctl lab down",
         "kuryrctl lab traces",
         "kuryrctl lab up",
         "kuryrctl lab env",
@@ -119,6 +120,19 @@ def test_a_lab_that_was_up_stays_up(checkout):
     ]
 
 
+def test_a_lab_that_is_partly_up_is_taken_down_before_the_machine_is_looked_at(checkout):
+    ran = checkout.script("scripts/test", LAB_STATUS="20")
+
+    assert ran.returncode == 0
+    assert "not wholly up: taking down what there may be of it" in ran.stderr
+    assert checkout.calls().index("kuryrctl lab down") < checkout.calls().index("kuryrctl lab traces")
+
+
+def test_where_what_is_left_of_a_lab_cannot_be_taken_down_no_lab_is_brought_up(checkout):
+    assert checkout.script("scripts/test", DOWN_BEFORE="1").returncode == 1
+    assert "kuryrctl lab up" not in checkout.calls()
+
+
 @pytest.mark.parametrize(
     "variables",
     [
@@ -136,7 +150,8 @@ def test_a_lab_that_was_up_stays_up(checkout):
 )
 def test_whatever_fails_or_is_not_run_fails_the_script(checkout, variables):
     assert checkout.script("scripts/test", **variables).returncode != 0
-    assert "kuryrctl lab down" in checkout.calls()
+    up = checkout.calls().index("kuryrctl lab up")
+    assert "kuryrctl lab down" in checkout.calls()[up:]
 
 
 def test_the_demo_leaves_the_lab_up_and_says_how_to_go_on(checkout):
@@ -159,6 +174,88 @@ def test_unknown_words_are_usage_errors(checkout, script, word):
     assert ran.returncode == 2
     assert ran.stderr.startswith(f"usage: {script}")
     assert not checkout.notes.exists()
+
+
+@pytest.fixture
+def bare(checkout) -> Path:
+    """A checkout without its environment, on a machine without Python; the folder of all the machine's programs."""
+    shutil.rmtree(checkout.folder / ".venv")
+    programs = checkout.folder.parent / "programs"
+    programs.mkdir()
+    for name in ("bash", "cat", "chmod", "dirname", "env", "mkdir", "sed", "touch"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    program(programs, "id", "echo 0")
+    program(programs, "sleep", 'echo "sleep $1" >> "$NOTES"; exec /bin/sleep 0.1')
+    return programs
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+# As `python3 -m venv` and `.venv/bin/python -m pip`; installing takes a while without a word.
+PYTHON = """#!/bin/bash
+echo "python $1 $2 $3" >> "$NOTES"
+case "$1 $2 $3" in
+    "-c import ensurepip, venv ") [ "${VENV:-yes}" = yes ] || [ -e "$0.venv" ] ;;
+    "-m venv --clear") mkdir -p .venv/bin; cat "$0" > .venv/bin/python; chmod 755 .venv/bin/python ;;
+    "-m pip install") /bin/sleep "${TAKES:-0}"; echo "Collecting cliff>=4.7"; exit "${PIP:-0}" ;;
+esac
+"""
+APT = """echo "apt-get $*" >> "$NOTES"
+case "$*" in *python3-venv*) cat "$PROGRAMS/python.text" > "$PROGRAMS/python3" ;; esac
+case "$*" in *python3-venv*) chmod 755 "$PROGRAMS/python3"; touch "$PROGRAMS/python3.venv" ;; esac"""
+
+
+def set_up(checkout: Checkout, programs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    (programs / "python.text").write_text(PYTHON)
+    return checkout.script("scripts/setup", PATH=str(programs), PROGRAMS=str(programs), **variables)
+
+
+def test_on_a_machine_without_python_setup_says_and_installs_it(checkout, bare):
+    program(bare, "apt-get", APT)
+
+    ran = set_up(checkout, bare)
+
+    assert ran.returncode == 0, ran.stderr
+    assert "scripts/setup installs the Debian packages python3 python3-venv" in ran.stderr
+    assert [line for line in checkout.calls() if line.startswith("apt-get")] == [
+        "apt-get -qq update",
+        "apt-get -qq install -y --no-install-recommends python3 python3-venv",
+    ]
+    assert (checkout.folder / ".venv" / ".ready").exists()
+
+
+def test_what_makes_environments_is_installed_alone_where_python_is_there(checkout, bare):
+    program(bare, "apt-get", APT)
+    (bare / "python3").write_text(PYTHON)
+    (bare / "python3").chmod(0o755)
+
+    assert set_up(checkout, bare, VENV="no").returncode == 0
+    assert "apt-get -qq install -y --no-install-recommends python3-venv" in checkout.calls()
+
+
+def test_on_a_machine_without_python_and_apt_setup_says_what_to_install(checkout, bare):
+    ran = set_up(checkout, bare)
+
+    assert ran.returncode == 1
+    assert "found no Python >= 3.11 and no apt-get: install Python 3.11" in ran.stderr
+    assert not (checkout.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize("outcome", ["0", "3"])
+def test_setup_gives_signs_of_life_until_it_ends_however_it_ends(checkout, bare, outcome):
+    (bare / "python3").write_text(PYTHON)
+    (bare / "python3").chmod(0o755)
+
+    ran = set_up(checkout, bare, TAKES="0.6", PIP=outcome)  # it would not return while something held its stderr
+
+    assert ran.returncode == int(outcome)
+    assert ran.stderr.count("scripts/setup is at work since") >= 3
+    assert "Terminated" not in ran.stderr
+    assert "sleep 8" in checkout.calls()
+    assert (checkout.folder / ".venv" / ".ready").exists() == (outcome == "0")
 
 
 @pytest.mark.parametrize("name", ["setup", "check", "test", "demo"])

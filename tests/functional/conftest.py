@@ -16,4 +16,4 @@ def lab() -> Iterator[Lab]:
     lab.kuryrctl("lab", "engine", "start")
     yield lab
     lab.kuryrctl("lab", "engine", "start")
-    assert lab.vswitchd_aborts() == [], "an ovs-vswitchd aborted during the tests"
+    assert lab.chassis_deaths() == [], "an ovs-vswitchd or ovn-controller died during the tests"

@@ -147,8 +147,8 @@ class Lab:
     def audit_log(self) -> str:
         return (self.layout.log / "audit.jsonl").read_text()
 
-    def vswitchd_aborts(self) -> list[str]:
-        return network.vswitchd_aborts(self.layout)
+    def chassis_deaths(self) -> list[str]:
+        return network.chassis_deaths(self.layout)
 
     @contextmanager
     def empty_cluster(self, folder: Path) -> Iterator[str]:

@@ -78,5 +78,5 @@ def test_kubectl_get_kp_is_useful(lab: Lab, namespace: str) -> None:
         assert word in listed
 
 
-def test_no_vswitchd_aborted(lab: Lab) -> None:
-    assert lab.vswitchd_aborts() == []
+def test_no_switch_and_no_controller_died(lab: Lab) -> None:
+    assert lab.chassis_deaths() == []

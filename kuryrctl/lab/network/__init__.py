@@ -3,7 +3,7 @@
 Knows links, addresses and OVN's processes. Does not know Neutron's objects (but for the VM's port) or Kubernetes.
 """
 
-from kuryrctl.lab.network.plan import components, down, stages, vswitchd_aborts
+from kuryrctl.lab.network.plan import chassis_deaths, components, down, stages
 from kuryrctl.lab.network.vm import Vm, vm_down, vm_up
 
-__all__ = ["Vm", "components", "down", "stages", "vm_down", "vm_up", "vswitchd_aborts"]
+__all__ = ["Vm", "chassis_deaths", "components", "down", "stages", "vm_down", "vm_up"]

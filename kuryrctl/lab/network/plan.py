@@ -124,15 +124,21 @@ def _options(layout: Layout, name: str) -> list[str]:
     return [f"--unixctl={layout.ovn_run / name}.ctl", "--no-chdir", "-vconsole:warn", "-vsyslog:off"]
 
 
-def vswitchd_aborts(layout: Layout) -> list[str]:
-    """What the switches' monitors wrote about deaths, in this run and the one before; empty is how it should be."""
+def chassis_deaths(layout: Layout) -> list[str]:
+    """What the monitors of switches and controllers wrote about deaths, in this run and the one before.
+
+    A monitor starts a crashed daemon again (ovs-vswitchd(8), --monitor): without this nobody would know. Empty is how
+    it should be.
+    """
     found = []
     for each in ALL:
-        log = layout.log_file(each.daemons[1])
-        for path in (log.with_suffix(".log.1"), log):
-            if path.exists():
-                lines = path.read_text(errors="replace").splitlines()
-                found += [f"{each.name}: {line}" for line in lines if DEATH.search(line)]
+        controller, switch, _ = each.daemons
+        for name in (switch, controller):
+            log = layout.log_file(name)
+            for path in (log.with_suffix(".log.1"), log):
+                if path.exists():
+                    lines = path.read_text(errors="replace").splitlines()
+                    found += [f"{name}: {line}" for line in lines if DEATH.search(line)]
     return found
 
 

@@ -66,15 +66,16 @@ def test_the_networks_of_the_lab_do_not_overlap():
 def test_a_quiet_switch_had_no_death(layout):
     layout.log_file("ovs-vswitchd-root").write_text("2026|00001|bridge|WARN|could not open network device under0\n")
 
-    assert network.vswitchd_aborts(layout) == []
+    assert network.chassis_deaths(layout) == []
 
 
-@pytest.mark.parametrize("file", ["ovs-vswitchd-node1.log", "ovs-vswitchd-node1.log.1"])
-def test_a_death_is_found_in_this_run_and_in_the_one_before(layout, file):
+@pytest.mark.parametrize("daemon", ["ovs-vswitchd-node1", "ovn-controller-root"])
+@pytest.mark.parametrize("file", ["{}.log", "{}.log.1"])
+def test_a_death_is_found_in_this_run_and_in_the_one_before(layout, daemon, file):
     line = "2026|00002|daemon_unix(monitor)|ERR|1 crashes: pid 12846 died, killed (Aborted), core dumped, restarting"
-    (layout.log / file).write_text(f"something else\n{line}\n")
+    (layout.log / file.format(daemon)).write_text(f"something else\n{line}\n")
 
-    assert network.vswitchd_aborts(layout) == [f"node1: {line}"]
+    assert network.chassis_deaths(layout) == [f"{daemon}: {line}"]
 
 
 def test_the_vm_lives_on_the_second_node():

@@ -30,6 +30,7 @@ ENGINE_CLOUD = "kuryr"  # the entry of clouds.yaml with the engine's own credent
 CLUSTER_ID = "lab"
 PROGRAM = (sys.executable, "-m", "kuryrctl.cli.app")
 NODES_READY_TIMEOUT_S = 90.0
+GRACE_S = 6.0  # engine and agents end within 5 s of a TERM
 
 
 def agent_name(node: Node) -> str:
@@ -116,8 +117,14 @@ def start_engine(context: Context) -> None:
 
 
 def stop_engine(context: Context) -> None:
-    """The engine ends cleanly within 5 s of a TERM."""
-    context.processes.stop(ENGINE, grace_s=6.0)
+    """The engine ends cleanly within 5 s of a TERM; one that does not is killed, and LabError says so."""
+    if context.processes.stop(ENGINE, grace_s=GRACE_S):
+        log = context.layout.log_file(ENGINE)
+        raise LabError(_killed(ENGINE), detail=tail(log), hint=f"its lease runs out by itself; see {log}")
+
+
+def _killed(name: str) -> str:
+    return f"{name} did not end within {GRACE_S:g} s of TERM and was killed"
 
 
 def start_agent(context: Context, node: Node) -> None:
@@ -198,4 +205,5 @@ FIRST_POD = Stage("first-pod", "waiting for a first pod", prove_with_pod, ("node
 
 def down(context: Context) -> None:
     """Stop engine and agents, remove the VM's wire; of the missing: nothing."""
-    context.processes.stop(*components(), grace_s=6.0)
+    for name in context.processes.stop(*components(), grace_s=GRACE_S):
+        context.report(_killed(name))

@@ -110,10 +110,16 @@ def command_of(process: ProcessId) -> str:
         return ""
 
 
-def signal_all(processes: Iterable[ProcessId], grace_s: float) -> None:
-    """TERM to all of them at once, KILL to those that are still there after the grace, and wait until they are gone."""
+def signal_all(processes: Iterable[ProcessId], grace_s: float) -> list[ProcessId]:
+    """TERM to all of them at once, KILL to those that are still there after the grace, and wait until they are gone.
+
+    Returns those that had to be killed.
+    """
+    killed: list[ProcessId] = []
     waiting = [process for process in processes if process.alive()]
     for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        if number == signal.SIGKILL:
+            killed = waiting
         for process in waiting:
             process.send(number)
         deadline = time.monotonic() + patience_s
@@ -122,6 +128,7 @@ def signal_all(processes: Iterable[ProcessId], grace_s: float) -> None:
             waiting = [process for process in waiting if process.alive()]
     if waiting:
         raise LabError(f"processes {', '.join(str(p.pid) for p in waiting)} did not die, not even of KILL")
+    return killed
 
 
 def holder_of(node: str) -> ProcessId | None:
@@ -343,22 +350,26 @@ class Processes:
             raise LabError(f"{name} ended as soon as it was started", detail=tail(log), hint=f"see {log}")
         write_atomically(pid_file, msgspec.json.encode(process))
 
-    def stop(self, *names: str, grace_s: float = 3.0) -> None:
+    def stop(self, *names: str, grace_s: float = 3.0) -> list[str]:
         """End these daemons together with all their children: TERM, then KILL after `grace_s`; of the missing: nothing.
 
         Children are the processes of the daemon's session, whatever process group they made for themselves; a container
         runtime's shims are not: they keep containers alive while it is restarted.
+        Returns the daemons that TERM did not end in time.
         """
-        leaders = {process.pid: process for name in names if (process := self._process(name))}
+        daemons = {name: process for name in names if (process := self._process(name))}
+        leaders = {process.pid: process for process in daemons.values()}
         ending = {*leaders.values(), *self._children_of(leaders)} if leaders else set()
+        killed: set[ProcessId] = set()
         while ending:
-            signal_all(ending, grace_s)
+            killed.update(signal_all(ending, grace_s))
             ending = set(self._children_of(leaders))  # forked while the others ended
             grace_s = 0.0
         for name in names:
             self._layout.pid_file(name).unlink(missing_ok=True)
             if child := self._children.pop(name, None):
                 child.wait()
+        return [name for name, process in daemons.items() if process in killed]
 
     def _children_of(self, sessions: Container[int]) -> list[ProcessId]:
         return [

@@ -116,8 +116,11 @@ def test_a_daemon_that_ignores_term_is_killed_after_the_grace(processes):
     processes.start("stubborn", ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"])
     wait_until(lambda: "ready" in processes._layout.log_file("stubborn").read_text(), "it ignores TERM", 10)
 
-    processes.stop("stubborn", grace_s=0.2)
+    processes.start("willing", SLEEP)
 
+    killed = processes.stop("stubborn", "willing", "missing", grace_s=0.5)
+
+    assert killed == ["stubborn"]
     assert not processes.running("stubborn")
 
 

@@ -35,7 +35,8 @@ def read(settings: Settings) -> Reading:
     """Pods and ports now. Raises what makes either side unreadable as a whole (no cloud, no cluster, refused).
 
     Ports: all of the pod network (one of somebody else may hold a pod's address), and those of the project whose owner
-    is ours or kuryr-kubernetes'. Both sides are read at the same time.
+    is ours or kuryr-kubernetes'. Trunks: all, because a subport does not name its own. Both sides are read at the same
+    time.
     """
     with ThreadPoolExecutor(1) as pool:
         cluster_read = pool.submit(lambda: settings.kube().observe())
@@ -61,4 +62,5 @@ def _read_cloud(settings: Settings) -> tuple[CloudState, Mapping[Kind, KuryrErro
         queries.append([("network_id", pods.id)])
     for query in queries:
         ports |= {port.id: port for port in neutron.ports(query)}
-    return msgspec.structs.replace(observed, ports=ports), observed.errors
+    trunks = {trunk.id: trunk for trunk in neutron.trunks()}
+    return msgspec.structs.replace(observed, ports=ports, trunks=trunks), observed.errors

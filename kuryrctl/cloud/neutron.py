@@ -20,7 +20,7 @@ from kuryrctl.cloud.objects import INTERFACE_OWNERS, Executor
 from kuryrctl.cloud.ports import PortMaker
 from kuryrctl.cloud.quota import QuotaUse
 from kuryrctl.cloud.transport import Response, Transport
-from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, PORTS_WITH_TRUNKS, ROUTERS, SUBNETS, Resource
+from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, ROUTERS, SUBNETS, TRUNKS, Resource
 from kuryrctl.core import names
 from kuryrctl.core.audit import AuditRecord
 from kuryrctl.core.cloud import (
@@ -31,6 +31,7 @@ from kuryrctl.core.cloud import (
     Router,
     SecurityGroup,
     Subnet,
+    Trunk,
 )
 from kuryrctl.core.errors import Conflict, KuryrError, NotFound, Owner
 from kuryrctl.core.kinds import Action, Kind
@@ -78,11 +79,20 @@ class Neutron:
         return _Observer(self._client, cluster_id, networks).observe()
 
     def ports(self, query: Sequence[tuple[str, str]] = ()) -> tuple[Port, ...]:
-        """Every port of the project that matches Neutron's filters, with its trunk. Raises KuryrError."""
+        """Every port of the project that matches Neutron's filters. Raises KuryrError."""
         return self._read(
             "ports not listed",
-            lambda: self._client.list(PORTS_WITH_TRUNKS, [("project_id", self.project_id), *query], must_show=_HOST),
+            lambda: self._client.list(PORTS, [("project_id", self.project_id), *query], must_show=_HOST),
         )
+
+    def trunks(self) -> tuple[Trunk, ...]:
+        """Every trunk that the credential may see; none where the cloud has no trunks at all. Raises KuryrError."""
+        try:
+            return self._client.list(TRUNKS, ())
+        except Refused as refused:
+            if refused.status == 404:  # the extension is optional
+                return ()
+            raise refused.error("trunks not listed") from None
 
     def apply(self, steps: Sequence[Step], ids: Mapping[Key, str]) -> list[Outcome]:
         """Execute one batch of steps that are ready, in the order given; one outcome for each, in that order.

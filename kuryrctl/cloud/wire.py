@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from kuryrctl.core import names
-from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet
+from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet, Trunk
 from kuryrctl.core.errors import Conflict, Owner, Unavailable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.specs import (
@@ -31,9 +31,9 @@ Body = dict[str, Any]
 
 
 class Resource(Struct, Generic[T], frozen=True):
-    """A collection of Neutron's API: its path, its names in JSON, the type of its items, the fields to ask for."""
+    """A collection of Neutron's API: its noun, path, names in JSON, the type of its items, the fields to ask for."""
 
-    kind: Kind
+    kind: str
     path: str
     plural: str
     singular: str
@@ -41,8 +41,8 @@ class Resource(Struct, Generic[T], frozen=True):
     fields: tuple[str, ...]
 
 
-def _resource(kind: Kind, singular: str, type_: type[T], without: frozenset[str] = frozenset()) -> Resource[T]:
-    fields = tuple(f.encode_name for f in msgspec.structs.fields(type_) if f.encode_name not in without)
+def _resource(kind: str, singular: str, type_: type[T]) -> Resource[T]:
+    fields = tuple(f.encode_name for f in msgspec.structs.fields(type_))
     path = "/" + f"{singular}s".replace("_", "-")
     return Resource(kind=kind, path=path, plural=f"{singular}s", singular=singular, type=type_, fields=fields)
 
@@ -52,8 +52,8 @@ SUBNETS: Final = _resource(Kind.SUBNET, "subnet", Subnet)
 ROUTERS: Final = _resource(Kind.ROUTER, "router", Router)
 GROUPS: Final = _resource(Kind.SECURITY_GROUP, "security_group", SecurityGroup)
 RULES: Final = _resource(Kind.SECURITY_GROUP_RULE, "security_group_rule", SecurityGroupRule)
-PORTS: Final = _resource(Kind.PORT, "port", Port, frozenset({"trunk_details"}))
-PORTS_WITH_TRUNKS: Final = _resource(Kind.PORT, "port", Port)
+PORTS: Final = _resource(Kind.PORT, "port", Port)
+TRUNKS: Final = _resource("trunk", "trunk", Trunk)
 
 _ENVELOPE: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

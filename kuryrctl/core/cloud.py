@@ -23,22 +23,23 @@ class FixedIP(Struct, frozen=True):
 
 
 class SubPort(Struct, frozen=True):
-    """A port that travels on a trunk's parent port, under a VLAN id."""
+    """A port that travels on a trunk's parent port, under a VLAN id. Only the trunk tells of it."""
 
     port_id: str
     segmentation_id: int = 0
     segmentation_type: str = "vlan"
 
 
-class TrunkDetails(Struct, frozen=True):
-    """The trunk that a port is the parent of (extension ``trunk-details``)."""
+class Trunk(Struct, frozen=True):
+    """A parent port (`port_id`, a VM's as a rule) with the ports that travel on its interface."""
 
-    trunk_id: str
+    id: str
+    port_id: str
     sub_ports: tuple[SubPort, ...] = ()
 
 
 class Port(Struct, frozen=True):
-    """A Neutron port. `trunk_details` is read for port lists only; the engine's observation leaves it None."""
+    """A Neutron port."""
 
     id: str
     network_id: str
@@ -60,7 +61,6 @@ class Port(Struct, frozen=True):
     revision_number: int = 0
     created_at: str = ""
     updated_at: str = ""
-    trunk_details: TrunkDetails | None = None
 
 
 class Network(Struct, frozen=True):
@@ -155,7 +155,8 @@ class CloudState(Struct, frozen=True):
     """One observation of the cloud, each mapping by id.
 
     `complete` names the kinds that were listed in full. A kind that is not in it is *unknown*: what is absent from its
-    mapping may exist, and nothing that depends on it may be deleted.
+    mapping may exist, and nothing that depends on it may be deleted. `trunks` are for people: commands read them, the
+    engine does not.
     """
 
     project_id: str = ""
@@ -165,3 +166,4 @@ class CloudState(Struct, frozen=True):
     security_groups: Mapping[str, SecurityGroup] = MappingProxyType({})
     ports: Mapping[str, Port] = MappingProxyType({})
     complete: frozenset[Kind] = frozenset()
+    trunks: Mapping[str, Trunk] = MappingProxyType({})

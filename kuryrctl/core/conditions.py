@@ -106,10 +106,7 @@ class _Join:
             for plugged in node.plugged
         }
         self.subports = {
-            sub.port_id: (port.trunk_details.trunk_id, sub.segmentation_id)
-            for port in cloud.ports.values()
-            if port.trunk_details
-            for sub in port.trunk_details.sub_ports
+            sub.port_id: (trunk.id, sub.segmentation_id) for trunk in cloud.trunks.values() for sub in trunk.sub_ports
         }
 
     # -- rows

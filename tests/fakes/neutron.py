@@ -15,6 +15,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -22,6 +23,7 @@ from msgspec import Struct
 
 from kuryrctl.cloud.transport import Response
 from tests.fakes.neutron_rules import COLLECTIONS, Fault, Obj, Rules
+from tests.fakes.neutron_trunks import check_delete, create_trunk, delete_trunk
 
 ENGINE, MEMBER, ADMIN = "kuryr", "member", "admin"
 _BINDING = ("binding:host_id", "binding:vif_type", "binding:vif_details")
@@ -45,6 +47,7 @@ _WRITABLE = {
     },
     "routers": {"name", "description", "external_gateway_info", "admin_state_up", "project_id"},
     "security_groups": {"name", "description", "stateful", "project_id"},
+    "trunks": {"name", "description", "port_id", "sub_ports", "admin_state_up", "project_id"},
     "security_group_rules": {
         "security_group_id", "direction", "ethertype", "protocol", "port_range_min", "port_range_max",
         "remote_ip_prefix", "remote_group_id", "remote_address_group_id", "description", "project_id",
@@ -335,11 +338,13 @@ class FakeNeutron:
             case "subnets":
                 networks = [self._own("networks", str(body.get("network_id"))) for body in bodies]
                 return [rules.create_subnet(project, *pair) for pair in zip(networks, bodies, strict=True)]
-            case "networks":
-                return [rules.create_network(project, body) for body in bodies]
-            case "routers":
-                return [rules.create_router(project, body) for body in bodies]
-        return [rules.create_security_group(project, body) for body in bodies]
+        creators: dict[str, Callable[[str, Obj], Obj]] = {
+            "networks": rules.create_network,
+            "routers": rules.create_router,
+            "security_groups": rules.create_security_group,
+            "trunks": partial(create_trunk, rules),
+        }
+        return [creators[collection](project, body) for body in bodies]
 
     def _may_create_port(self, body: Obj) -> None:
         """Policy: what beyond a plain port needs the engine's role (`policy_override`) or the network's owner."""
@@ -381,6 +386,8 @@ class FakeNeutron:
     def _delete(self, collection: str, item: Obj, headers: Mapping[str, str]) -> None:
         _check_revision(item, headers)
         rules = self.cloud.rules
+        if collection == "ports":
+            check_delete(rules, item)
         deleters: dict[str, Callable[[Obj], None]] = {
             "ports": rules.delete_port,
             "networks": rules.delete_network,
@@ -388,6 +395,7 @@ class FakeNeutron:
             "routers": rules.delete_router,
             "security_groups": rules.delete_security_group,
             "security_group_rules": rules.delete_rule,
+            "trunks": lambda trunk: delete_trunk(rules, trunk),
         }
         deleters[collection](item)
 

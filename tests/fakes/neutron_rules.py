@@ -17,7 +17,7 @@ Obj = dict[str, Any]
 
 ROUTER_INTERFACE = "network:router_interface"
 ROUTER_GATEWAY = "network:router_gateway"
-COLLECTIONS = ("networks", "subnets", "routers", "security_groups", "security_group_rules", "ports")
+COLLECTIONS = ("networks", "subnets", "routers", "security_groups", "security_group_rules", "ports", "trunks")
 _QUOTA_NAMES = ("network", "subnet", "router", "security_group", "security_group_rule", "port", "floatingip", "trunk")
 _PORTS_OF_PROTOCOLS = {"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "132"}
 
@@ -73,14 +73,14 @@ class Rules:
 
     def create_network(self, project: str, body: Obj, *, external: bool = False, shared: bool = False) -> Obj:
         self._check_quota(project, "network")
-        made = self._made(project, body) | {
+        made = self.made(project, body) | {
             "mtu": body.get("mtu") or 1442,
             "router:external": external,
             "shared": shared,
             "status": "ACTIVE",
             "subnets": [],
         }
-        return self._put("networks", made)
+        return self.put("networks", made)
 
     def delete_network(self, network: Obj) -> None:
         held = [port for port in self._ports_on(network["id"]) if port["device_owner"] != "network:dhcp"]
@@ -112,7 +112,7 @@ class Rules:
         gateway = body["gateway_ip"] if "gateway_ip" in body else str(cidr[1 if cidr.version == 4 else 0])
         pools: list[Obj] = body.get("allocation_pools") or _default_pools(cidr, gateway)
         _check_pools(cidr, gateway, pools)
-        made = self._made(project, body) | {
+        made = self.made(project, body) | {
             "network_id": network["id"],
             "cidr": str(cidr),
             "ip_version": cidr.version,
@@ -122,7 +122,7 @@ class Rules:
         }
         network["subnets"].append(made["id"])
         self._taken[made["id"]] = {}
-        return self._put("subnets", made)
+        return self.put("subnets", made)
 
     def update_subnet(self, subnet: Obj, body: Obj) -> None:
         pools: list[Obj] = body.get("allocation_pools", subnet["allocation_pools"])
@@ -146,8 +146,8 @@ class Rules:
 
     def create_router(self, project: str, body: Obj) -> Obj:
         self._check_quota(project, "router")
-        made = self._made(project, body) | {"external_gateway_info": None, "status": "ACTIVE", "admin_state_up": True}
-        self._put("routers", made)
+        made = self.made(project, body) | {"external_gateway_info": None, "status": "ACTIVE", "admin_state_up": True}
+        self.put("routers", made)
         try:
             self.set_gateway(made, body.get("external_gateway_info"))
         except Fault:
@@ -273,19 +273,19 @@ class Rules:
         del self.tables["security_group_rules"][rule["id"]]
 
     def _new_group(self, project: str, body: Obj) -> Obj:
-        made = self._made(project, body) | {
+        made = self.made(project, body) | {
             "stateful": body.get("stateful", True),
             "security_group_rules": [],
             "shared": False,
         }
-        self._put("security_groups", made)
+        self.put("security_groups", made)
         for ethertype in ("IPv4", "IPv6"):
             self._new_rule(made, {"direction": "egress", "ethertype": ethertype})
         made["revision_number"] = 1
         return made
 
     def _new_rule(self, group: Obj, body: Obj) -> Obj:
-        made = self._made(group["project_id"], body) | {
+        made = self.made(group["project_id"], body) | {
             "security_group_id": group["id"],
             "direction": body["direction"],
             "ethertype": body.get("ethertype", "IPv4"),
@@ -296,7 +296,7 @@ class Rules:
         made["protocol"] = None if made["protocol"] is None else str(made["protocol"]).lower()
         group["security_group_rules"].append(made)
         group["revision_number"] += 1
-        return self._put("security_group_rules", made)
+        return self.put("security_group_rules", made)
 
     def _check_rule(self, body: Obj) -> None:
         if body.get("direction") not in ("ingress", "egress"):
@@ -394,7 +394,7 @@ class Rules:
         groups = body.get("security_groups")
         if groups is None:
             groups = [self.default_group(project)["id"]] if guarded else []
-        port = self._made(project, body) | {
+        port = self.made(project, body) | {
             "network_id": network["id"],
             "mac_address": "",
             "device_owner": owner,
@@ -422,7 +422,7 @@ class Rules:
             self._macs.pop((port["network_id"], port["mac_address"]), None)
             raise
         self._bind(port)
-        return self._put("ports", port)
+        return self.put("ports", port)
 
     def _drop_port(self, port: Obj) -> None:
         self._macs.pop((port["network_id"], port["mac_address"]), None)
@@ -545,7 +545,8 @@ class Rules:
             raise Fault(400, "BadRequest", "The number of tags exceed the per-resource limit of 50")
         self.update(item, {"tags": sorted(tags)})
 
-    def _made(self, project: str, body: Obj) -> Obj:
+    def made(self, project: str, body: Obj) -> Obj:
+        """What every new object has."""
         now = self._now()
         return {
             "id": f"{next(self._serial):08x}-0000-4000-8000-000000000000",
@@ -559,7 +560,8 @@ class Rules:
             "updated_at": now,
         }
 
-    def _put(self, collection: str, item: Obj) -> Obj:
+    def put(self, collection: str, item: Obj) -> Obj:
+        """Keep a new object."""
         self.tables[collection][item["id"]] = item
         return item
 

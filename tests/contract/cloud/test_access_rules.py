@@ -55,6 +55,7 @@ def test_the_rules_are_enough_for_the_engine_and_for_nothing_else(world: World, 
     assert codes(made) == [""]
     observed = neutron.observe(world.cluster_id)
     assert observed.errors == {}
+    assert neutron.trunks() == world.neutron.trunks()
     id_ = next(id_ for id_, port in observed.ports.items() if port.device_id == "uid-1")
     assert codes(neutron.apply([world.delete(Kind.PORT, id_)], {})) == [""]
     for method, path in (("GET", "/floatingips"), ("GET", "/agents"), ("POST", "/floatingips"), ("GET", "/trunks/x")):

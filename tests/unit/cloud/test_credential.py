@@ -135,6 +135,7 @@ def _a_life_of_everything() -> list[tuple[str, str]]:
     neutron.apply([step(Action.ADOPT, spec, ids) for spec in updatable], ids)
     neutron.observe("c", networks=["public"])
     neutron.ports()
+    neutron.trunks()
     neutron.quota()
     deleted = neutron.apply([step(Action.DELETE, spec, ids) for spec in reversed(specs)], ids)
     assert all(outcome.ok for outcome in deleted), [outcome.error for outcome in deleted]

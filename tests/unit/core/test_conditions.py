@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from kuryrctl.core import names
-from kuryrctl.core.cloud import CloudState, FixedIP, Network, Port, SecurityGroup, Subnet, SubPort, TrunkDetails
+from kuryrctl.core.cloud import CloudState, FixedIP, Network, Port, SecurityGroup, Subnet, SubPort, Trunk
 from kuryrctl.core.cluster import ClusterState, Interface, KuryrNode, KuryrPort, Node, Plugged, Pod
 from kuryrctl.core.conditions import Condition, PortRow, port_rows
 from kuryrctl.core.config import Config
@@ -40,7 +40,7 @@ HELD = KuryrPort(
 
 
 class World(SimpleNamespace):
-    """What a case changes: `pod`, `port`, `held` (None: it does not exist), `node`, and `others`' ports."""
+    """What a case changes: `pod`, `port`, `held` (None: it does not exist), `node`, `others`' ports, `trunks`."""
 
     def rows(self) -> list[PortRow]:
         pods = {self.pod.uid: self.pod} if self.pod else {}
@@ -53,12 +53,13 @@ class World(SimpleNamespace):
             subnets={"sub": SUBNET},
             security_groups={"sg": SecurityGroup("sg", "kuryr-kuryr-open-egress", "p")},
             ports=ports,
+            trunks={trunk.id: trunk for trunk in self.trunks},
         )
         return port_rows(cluster, cloud, CONFIG)
 
 
 def world(**changes: Any) -> World:
-    return World(**({"pod": POD, "port": PORT, "held": HELD, "told": (), "others": ()} | changes))
+    return World(**({"pod": POD, "port": PORT, "held": HELD, "told": (), "others": (), "trunks": ()} | changes))
 
 
 def plugged(node: str, uid: str) -> tuple[KuryrNode, ...]:
@@ -114,8 +115,7 @@ def test_of_a_pod(case: World, condition: Condition, detail: str) -> None:
 
 
 def test_a_row_has_everything_of_one_pod() -> None:
-    trunk = TrunkDetails("trunk", (SubPort("port", 101),))
-    (row,) = world(others=(foreign(device_owner="compute:nova", trunk_details=trunk),)).rows()
+    (row,) = world(trunks=(Trunk("trunk", "parent-of-another-network", (SubPort("port", 101),)),)).rows()
     assert row == PortRow(
         namespace="shop",
         pod="web-0",

@@ -121,3 +121,8 @@ def _neutron_error(response: Response) -> tuple[str, str]:
 def _seconds(retry_after: str) -> float:
     """Retry-After as seconds (RFC 9110 also allows a date, which needs a clock: taken as not given)."""
     return float(retry_after) if retry_after.isdigit() else 0.0
+
+
+def vanished(what: str) -> Conflict:
+    """Neutron said that it made it, and does not show it."""
+    return Conflict(f"{what} was made, but cannot be found", code="NET-ANSWER", owner=Owner.NEUTRON)

@@ -19,6 +19,7 @@ from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.objects import INTERFACE_OWNERS, Executor
 from kuryrctl.cloud.ports import PortMaker
 from kuryrctl.cloud.quota import QuotaUse
+from kuryrctl.cloud.rules import RuleMaker
 from kuryrctl.cloud.transport import Response, Transport
 from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, ROUTERS, SUBNETS, TRUNKS, Resource
 from kuryrctl.core import names
@@ -140,12 +141,11 @@ class Neutron:
             maker = PortMaker(self._client, ids, self._log)
             maker.make(steps)
             return [maker.results[each.key] for each in steps]
-        executor = Executor(self._client, ids, self._log)
         if step.action is Action.CREATE and step.kind is Kind.SECURITY_GROUP_RULE:
-            rules = executor.create_rules(steps)
+            rules = RuleMaker(self._client, ids, self._log).make(steps)
             return [rules[each.key] for each in steps]
         try:
-            return [executor.execute(step)]
+            return [Executor(self._client, ids, self._log).execute(step)]
         except Refused as refused:
             return [refused.error(f"{step.action} of {_object(step)} failed")]
         except KuryrError as error:

@@ -1,4 +1,4 @@
-"""One call (or the few that belong together) for each step of a plan, except the making of ports.
+"""One call (or the few that belong together) for each step of a plan, except the making of ports and rules.
 
 Networks, subnets, routers and groups take no tags at creation: they get a deterministic name and description, and their
 tags at once afterwards; one that was left untagged is recognised by both and adopted.
@@ -14,8 +14,8 @@ import msgspec
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
-from kuryrctl.cloud.faults import Refused
-from kuryrctl.cloud.ports import SPLIT, Log, bring, describe
+from kuryrctl.cloud.faults import Refused, vanished
+from kuryrctl.cloud.ports import Log, bring, describe
 from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, ROUTERS, RULES, SUBNETS, Body, Resource
 from kuryrctl.core import names
 from kuryrctl.core.cloud import (
@@ -24,7 +24,6 @@ from kuryrctl.core.cloud import (
     Port,
     Router,
     SecurityGroup,
-    SecurityGroupRule,
     Subnet,
 )
 from kuryrctl.core.errors import Conflict, KuryrError, Owner
@@ -36,7 +35,6 @@ from kuryrctl.core.specs import (
     PortSpec,
     RouterInterfaceSpec,
     RouterSpec,
-    RuleSpec,
     SecurityGroupSpec,
     SubnetSpec,
 )
@@ -77,76 +75,6 @@ class Executor:
             case Action.DELETE:
                 self._delete(step)
                 return None
-
-    def create_rules(self, steps: Sequence[Step]) -> dict[Key, SecurityGroupRule | KuryrError]:
-        """Make the rules of one group in one call (a bulk may be of one group only). One that exists counts as made."""
-        results: dict[Key, SecurityGroupRule | KuryrError] = {}
-        bodies: dict[Key, Body] = {}
-        for step in steps:
-            try:
-                bodies[step.key] = wire.rule_body(_spec(step, RuleSpec), self._ids)
-            except Conflict as error:
-                results[step.key] = error
-        self._post_rules([step for step in steps if step.key in bodies], bodies, results)
-        return results
-
-    def _post_rules(
-        self,
-        steps: Sequence[Step],
-        bodies: Mapping[Key, Body],
-        results: dict[Key, SecurityGroupRule | KuryrError],
-        *,
-        looked_up: bool = False,
-    ) -> None:
-        if not steps:
-            return
-        call = f"POST {RULES.path}"
-        try:
-            response = self._client.call("POST", RULES.path, {RULES.plural: [bodies[step.key] for step in steps]})
-            made = wire.decode_list(RULES, response.body)[0]
-        except (Refused, KuryrError) as fault:
-            for step in steps:
-                self._log(step, "", call, fault)
-            self._rules_refused(steps, bodies, results, fault, looked_up=looked_up)
-            return
-        for step in steps:
-            rule = _matching(made, bodies[step.key])
-            if rule is not None:
-                self._log(step, rule.id, call, response)
-            results[step.key] = rule or _lost(step)
-
-    def _rules_refused(
-        self,
-        steps: Sequence[Step],
-        bodies: Mapping[Key, Body],
-        results: dict[Key, SecurityGroupRule | KuryrError],
-        fault: Refused | KuryrError,
-        *,
-        looked_up: bool,
-    ) -> None:
-        """Some exist (409), or nobody knows (no answer): look; then the rest again, in halves where one must be bad."""
-        status = fault.status if isinstance(fault, Refused) else 0
-        unknown = status == 0 or status >= 500
-        rest = list(steps)
-        if unknown or (status == 409 and not looked_up):
-            try:
-                query = [("security_group_id", bodies[steps[0].key]["security_group_id"])]
-                existing = self._client.list(RULES, query)
-            except (Refused, KuryrError):
-                existing = ()
-            found = {step.key: _matching(existing, bodies[step.key]) for step in steps}
-            results |= {key: rule for key, rule in found.items() if rule is not None}
-            rest = [step for step in steps if found[step.key] is None]
-            if not unknown and len(rest) < len(steps):
-                self._post_rules(rest, bodies, results, looked_up=True)
-                return
-        if len(rest) > 1 and status in SPLIT:
-            middle = len(rest) // 2
-            self._post_rules(rest[:middle], bodies, results, looked_up=True)
-            self._post_rules(rest[middle:], bodies, results, looked_up=True)
-            return
-        for step in rest:
-            results[step.key] = fault.error(f"{step.key} not created") if isinstance(fault, Refused) else fault
 
     def _create(self, step: Step) -> CloudObject:
         match step.spec:
@@ -222,7 +150,7 @@ class Executor:
             return existing
         existing = self._interface(router, subnet)
         if existing is None:
-            raise _vanished(f"interface of router {router} on subnet {subnet}")
+            raise vanished(f"interface of router {router} on subnet {subnet}")
         return existing
 
     def _interface(self, router: str, subnet: str) -> Port | None:
@@ -356,15 +284,6 @@ class Executor:
         return response.body
 
 
-S = TypeVar("S")
-
-
-def _spec(step: Step, type_: type[S]) -> S:
-    if not isinstance(step.spec, type_):
-        raise TypeError(f"{step.key} has no {type_.__name__}")
-    return step.spec
-
-
 def _subnet_fields(spec: SubnetSpec) -> Body:
     fields: Body = {"enable_dhcp": False}
     if spec.gateway is not None:
@@ -386,18 +305,6 @@ def _holds(current: object, wanted: object) -> bool:
     if isinstance(current, dict) and isinstance(wanted, dict):
         return all(current.get(key) == value for key, value in wanted.items())
     return current == wanted
-
-
-def _matching(rules: Sequence[SecurityGroupRule], body: Body) -> SecurityGroupRule | None:
-    return next((rule for rule in rules if wire.same_rule(rule, body)), None)
-
-
-def _lost(step: Step) -> KuryrError:
-    return _vanished(step.key)
-
-
-def _vanished(what: str) -> Conflict:
-    return Conflict(f"{what} was made, but cannot be found", code="NET-ANSWER", owner=Owner.NEUTRON)
 
 
 def _not_ours(what: str) -> Conflict:

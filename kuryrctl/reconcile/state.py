@@ -8,10 +8,9 @@ Does not know: what should exist, threads, calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from types import MappingProxyType
-from typing import TypeVar
 
 import msgspec
 
@@ -25,9 +24,9 @@ from kuryrctl.core.ownership import NODE, POD, Identity
 from kuryrctl.core.plan import Outcome
 from kuryrctl.core.specs import KuryrNodeSpec
 from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key
+from kuryrctl.reconcile import cloud_states
+from kuryrctl.reconcile.moments import Moments, older
 
-_T = TypeVar("_T")
-_K = TypeVar("_K", KuryrPort, KuryrNode)
 KubeObject = Pod | Node | Namespace | KuryrPort | KuryrNode
 _EMPTY_OWN = Own(Identity("", "", ""), MappingProxyType({}))
 
@@ -52,8 +51,7 @@ class State:
         self.witnessed: set[str] = set()
         self._known_gone: set[str] = set()
         self._missing: dict[str, set[str]] = {}
-        self._moment = 0
-        self._touched: dict[str, int] = {}
+        self._moments = Moments()
 
     # -- views
 
@@ -173,25 +171,28 @@ class State:
             listed = {uid: pod for uid, pod in observed.pods.items() if uid not in self.gone}
             for uid, pod in listed.items():
                 known = self.pods.get(uid)
-                if not self._changed_since(f"pod/{uid}", mark) and (known is None or _progress(pod) > _progress(known)):
+                if not self._moments.changed_since(f"pod/{uid}", mark) and (
+                    known is None or _progress(pod) > _progress(known)
+                ):
                     self.pods[uid] = pod
             self._miss(
-                POD, {uid for uid in self.pods if uid not in listed and not self._changed_since(f"pod/{uid}", mark)}
+                POD,
+                {uid for uid in self.pods if uid not in listed and not self._moments.changed_since(f"pod/{uid}", mark)},
             )
             self._witness(self.pods.values())
             self.prove_absent((self.ports.served(POD) | self.assignments.keys()) - observed.pods.keys())
         if Kind.NODE in observed.complete:
             for name, node in observed.nodes.items():
-                if node.uid not in self.gone and not self._changed_since(f"node/{name}", mark):
+                if node.uid not in self.gone and not self._moments.changed_since(f"node/{name}", mark):
                     self.nodes[name] = node
             unlisted = {name for name in self.nodes if name not in observed.nodes}
-            self._miss(NODE, {name for name in unlisted if not self._changed_since(f"node/{name}", mark)})
+            self._miss(NODE, {name for name in unlisted if not self._moments.changed_since(f"node/{name}", mark)})
             self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
             self.prove_absent(self.ports.served(NODE) - {node.uid for node in observed.nodes.values()})
         if Kind.KURYR_PORT in observed.complete:
-            self.kuryr_ports = self._merged("kuryr-port", observed.kuryr_ports, self.kuryr_ports, mark)
+            self.kuryr_ports = self._moments.merged("kuryr-port", observed.kuryr_ports, self.kuryr_ports, mark)
         if Kind.KURYR_NODE in observed.complete:
-            self.kuryr_nodes = self._merged("kuryr-node", observed.kuryr_nodes, self.kuryr_nodes, mark)
+            self.kuryr_nodes = self._moments.merged("kuryr-node", observed.kuryr_nodes, self.kuryr_nodes, mark)
         self._rebuild()
 
     def prove_absent(self, uids: Iterable[str]) -> None:
@@ -202,33 +203,22 @@ class State:
 
     def mark(self) -> int:
         """The moment at which an observation begins; give it to `take_cloud`."""
-        return self._moment
+        return self._moments.mark()
 
     def take_cloud(self, observed: CloudState, mark: int) -> None:
         """Replace the cloud's half by an observation that began at `mark`; what we changed since then is kept.
 
         Kinds that it lacks stay as they were known. Raises Invalid where the configuration names what is not there.
         """
-        known = self.cloud
-        merged = msgspec.structs.replace(
-            CloudState(),
-            project_id=observed.project_id or known.project_id,
-            networks=_newer(observed.networks, known.networks, Kind.NETWORK in observed.complete),
-            subnets=_newer(observed.subnets, known.subnets, Kind.SUBNET in observed.complete),
-            routers=_newer(observed.routers, known.routers, Kind.ROUTER in observed.complete),
-            security_groups=_newer(
-                observed.security_groups, known.security_groups, Kind.SECURITY_GROUP in observed.complete
-            ),
-            complete=observed.complete | known.complete,
-        )
+        merged = cloud_states.newer(observed, self.cloud)
         if Kind.PORT in observed.complete:
-            ports = self._with_later_changes(observed.ports, mark)
+            ports = self._moments.with_later_changes(observed.ports, self.ports, mark)
         else:
             ports = {port.id: port for port, _ in self.ports}
         self.own = find_own(msgspec.structs.replace(merged, ports=ports), self._config)
         self.cloud = merged
         self.ports = Ports(self.own.identity, ports.values())
-        self._touched = {id_: moment for id_, moment in self._touched.items() if moment > mark}
+        self._moments.forget(mark)
         self._forget()
 
     def fold(self, outcome: Outcome) -> set[Subject]:
@@ -240,16 +230,19 @@ class State:
         match thing:
             case Port() if step.kind is Kind.PORT:
                 self.ports.put(thing)
-                self._touch(thing.id)
+                self._moments.touch(thing.id)
             case KuryrPort():
                 concerned |= self._kuryr_port(thing, deleted=False)
             case KuryrNode():
                 self.kuryr_nodes[thing.name] = thing
-                self._touch(f"kuryr-node/{thing.name}")
+                self._moments.touch(f"kuryr-node/{thing.name}")
                 if isinstance(step.spec, KuryrNodeSpec):
                     concerned.add(node_subject(step.spec.node_uid))
-            case Network() | Subnet() | Router() | SecurityGroup() | SecurityGroupRule() | Port():
-                self._fold_own(thing)
+            case Port():
+                self.ports.put(thing)
+                self._own_changed(self.cloud)
+            case Network() | Subnet() | Router() | SecurityGroup() | SecurityGroupRule():
+                self._own_changed(cloud_states.with_object(self.cloud, thing))
             case None if step.action is Action.DELETE:
                 concerned |= self._fold_deletion(outcome)
         return concerned
@@ -261,7 +254,7 @@ class State:
         match step.kind:
             case Kind.PORT:
                 self.ports.drop(step.id)
-                self._touch(step.id)
+                self._moments.touch(step.id)
             case Kind.KURYR_PORT:
                 held = next((kp for kp in self.kuryr_ports.values() if kp.uid == step.id), None)
                 if held:
@@ -269,36 +262,8 @@ class State:
             case Kind.KURYR_NODE:
                 self.kuryr_nodes = {name: held for name, held in self.kuryr_nodes.items() if held.uid != step.id}
             case Kind.SECURITY_GROUP_RULE:
-                groups = {
-                    id_: msgspec.structs.replace(
-                        group,
-                        security_group_rules=tuple(r for r in group.security_group_rules if r.id != step.id),
-                    )
-                    for id_, group in self.cloud.security_groups.items()
-                }
-                self._own_changed(msgspec.structs.replace(self.cloud, security_groups=groups))
+                self._own_changed(cloud_states.without_rule(self.cloud, step.id))
         return set()
-
-    def _fold_own(self, thing: Network | Subnet | Router | SecurityGroup | SecurityGroupRule | Port) -> None:
-        cloud = self.cloud
-        match thing:
-            case Network():
-                cloud = msgspec.structs.replace(cloud, networks={**cloud.networks, thing.id: thing})
-            case Subnet():
-                cloud = msgspec.structs.replace(cloud, subnets={**cloud.subnets, thing.id: thing})
-            case Router():
-                cloud = msgspec.structs.replace(cloud, routers={**cloud.routers, thing.id: thing})
-            case SecurityGroup():
-                cloud = msgspec.structs.replace(cloud, security_groups={**cloud.security_groups, thing.id: thing})
-            case SecurityGroupRule():
-                group = cloud.security_groups.get(thing.security_group_id)
-                if group:
-                    rules = (*(r for r in group.security_group_rules if r.id != thing.id), thing)
-                    group = msgspec.structs.replace(group, security_group_rules=rules)
-                    cloud = msgspec.structs.replace(cloud, security_groups={**cloud.security_groups, group.id: group})
-            case Port():
-                self.ports.put(thing)
-        self._own_changed(cloud)
 
     def _own_changed(self, cloud: CloudState) -> None:
         ports = {port.id: port for port, _ in self.ports}
@@ -308,7 +273,7 @@ class State:
             self.ports = Ports(self.own.identity, ports.values())
 
     def _pod(self, pod: Pod, deleted: bool) -> set[Subject]:
-        self._touch(f"pod/{pod.uid}")
+        self._moments.touch(f"pod/{pod.uid}")
         if deleted:
             self.pods.pop(pod.uid, None)
             self.gone.add(pod.uid)
@@ -321,7 +286,7 @@ class State:
     def _node(self, node: Node, deleted: bool) -> set[Subject]:
         known = self.nodes.get(node.name)
         concerned = {node_subject(node.uid), node_subject(node.name)}
-        self._touch(f"node/{node.name}")
+        self._moments.touch(f"node/{node.name}")
         if node.uid in self.gone:
             return concerned
         if deleted:
@@ -343,11 +308,11 @@ class State:
         name = f"{port.namespace}/{port.name}"
         known = self.kuryr_ports.get(name)
         concerned = {pod_subject(port.pod_uid)}
-        if known and not deleted and known.uid == port.uid and _older(port.resource_version, known.resource_version):
+        if known and not deleted and known.uid == port.uid and older(port.resource_version, known.resource_version):
             return concerned
         if known and deleted and known.uid != port.uid:
             return concerned
-        self._touch(f"kuryr-port/{name}")
+        self._moments.touch(f"kuryr-port/{name}")
         if known:
             concerned.add(pod_subject(known.pod_uid))
             self.assignments.pop(known.pod_uid, None)
@@ -361,12 +326,12 @@ class State:
         known = self.kuryr_nodes.get(held.name)
         node = self.nodes.get(held.name)
         concerned = {node_subject(node.uid)} if node else set()
-        self._touch(f"kuryr-node/{held.name}")
+        self._moments.touch(f"kuryr-node/{held.name}")
         if deleted:
             if known and known.uid == held.uid:
                 del self.kuryr_nodes[held.name]
             return concerned
-        if known and known.uid == held.uid and _older(held.resource_version, known.resource_version):
+        if known and known.uid == held.uid and older(held.resource_version, known.resource_version):
             return set()
         self.kuryr_nodes[held.name] = held
         same_spec = known is not None and known.node_port == held.node_port
@@ -381,21 +346,6 @@ class State:
             else:
                 self.gone.add(self.nodes.pop(name).uid)
         self._missing[role] = missing
-
-    def _merged(self, kind: str, observed: Mapping[str, _K], known: Mapping[str, _K], mark: int) -> dict[str, _K]:
-        """The observed ones, but where ours is newer or changed since the reading began."""
-        merged = dict(observed)
-        for name in {*observed, *known}:
-            ours, theirs = known.get(name), observed.get(name)
-            newer = ours is not None and theirs is not None and _older(theirs.resource_version, ours.resource_version)
-            if newer or self._changed_since(f"{kind}/{name}", mark):
-                merged.pop(name, None)
-                if ours is not None:
-                    merged[name] = ours
-        return merged
-
-    def _changed_since(self, what: str, mark: int) -> bool:
-        return self._touched.get(what, 0) > mark
 
     def _rebuild(self) -> None:
         self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
@@ -412,32 +362,7 @@ class State:
         self.witnessed &= self.gone | self.pods.keys()
         self._known_gone = set(self.gone)
 
-    def _touch(self, id_: str) -> None:
-        self._moment += 1
-        self._touched[id_] = self._moment
-
-    def _with_later_changes(self, observed: Mapping[str, Port], mark: int) -> dict[str, Port]:
-        ports = dict(observed)
-        for id_, moment in self._touched.items():
-            if moment <= mark or "/" in id_:
-                continue
-            ours = self.ports.by_id(id_)
-            if ours is None:
-                ports.pop(id_, None)
-            else:
-                ports[id_] = ours
-        return ports
-
-
-def _newer(observed: Mapping[str, _T], known: Mapping[str, _T], complete: bool) -> Mapping[str, _T]:
-    return observed if complete else known
-
 
 def _progress(pod: Pod) -> tuple[bool, bool, bool]:
     """How far a pod has come: nothing of it is ever taken back (Kubernetes pod life cycle)."""
     return (bool(pod.node), pod.deleting, pod.phase in FINISHED_PHASES)
-
-
-def _older(one: str, other: str) -> bool:
-    """Whether a resource version is older: they are comparable numbers (Kubernetes 1.35, KEP-5504)."""
-    return one.isdecimal() and other.isdecimal() and int(one) < int(other)

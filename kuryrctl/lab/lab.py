@@ -20,20 +20,8 @@ from kuryrctl.lab.install import apt
 from kuryrctl.lab.kubernetes import api, cgroups, node
 from kuryrctl.lab.layout import LONGEST_STATE_PATH, MACHINE_DIR, NODES, Layout
 from kuryrctl.lab.network import chassis
-from kuryrctl.lab.process import (
-    RUNTIME_HELPERS,
-    Processes,
-    ProcessId,
-    boot_id,
-    command_of,
-    holder_of,
-    interrupt,
-    marked_processes,
-    run,
-    session_of,
-    signal_all,
-    write_atomically,
-)
+from kuryrctl.lab.pids import ProcessId, boot_id, command_of, marked_processes, session_of, signal_all
+from kuryrctl.lab.process import RUNTIME_HELPERS, Processes, holder_of, interrupt, run, write_atomically
 from kuryrctl.lab.stages import Context, Observer, Silent, Stage, run_stages
 
 CLAIM = MACHINE_DIR / "claim"

@@ -19,7 +19,8 @@ from kuryrctl.lab import layout as places
 from kuryrctl.lab.errors import LabError
 from kuryrctl.lab.kubernetes import cgroups
 from kuryrctl.lab.layout import NODES, Layout
-from kuryrctl.lab.process import ProcessId, identity, marked_processes, run
+from kuryrctl.lab.pids import ProcessId, identity, marked_processes
+from kuryrctl.lab.process import run
 
 OUR_LINKS = (
     places.MANAGEMENT_BRIDGE,

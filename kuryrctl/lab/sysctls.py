@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from kuryrctl.lab.layout import Layout
-from kuryrctl.lab.process import boot_id, write_atomically
+from kuryrctl.lab.pids import boot_id
+from kuryrctl.lab.process import write_atomically
 
 _lock = threading.Lock()
 

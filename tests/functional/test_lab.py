@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from kuryrctl.lab.process import marked_processes
+from kuryrctl.lab.pids import marked_processes
 from tests.functional.lab import Lab, wait_for
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from kuryrctl.lab.kubernetes import cgroups, control_plane, node
 from kuryrctl.lab.layout import NODES, Node
-from kuryrctl.lab.process import command_of, marked_processes, signal_all
+from kuryrctl.lab.pids import command_of, marked_processes, signal_all
 from kuryrctl.lab.stages import Context, Stage
 
 __all__ = ["components", "down", "stages"]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from kuryrctl.lab.errors import LabError
 from kuryrctl.lab.layout import Layout
-from kuryrctl.lab.process import ProcessId, identity, write_atomically
+from kuryrctl.lab.pids import ProcessId, identity
+from kuryrctl.lab.process import write_atomically
 
 WANTED_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 

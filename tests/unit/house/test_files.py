@@ -17,6 +17,8 @@ from tests.repository import ROOT, files
 
 OF_ONE_MACHINE = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+)/|/tmp/bash_jobs")
 """Folders of whoever wrote the code."""
+LONGEST_MODULE = 400
+"""Lines. What is longer holds two ideas, and is split along them."""
 
 
 def test_no_file_names_a_path_of_one_machine():
@@ -47,6 +49,14 @@ def test_every_module_says_what_it_is_responsible_for():
 
     assert texts
     assert [name for name, text in texts.items() if text and not ast.get_docstring(ast.parse(text))] == []
+
+
+def test_no_module_of_the_product_is_longer_than_an_idea():
+    lengths = {name: len((ROOT / name).read_text().splitlines()) for name in files("kuryrctl", "osc_plugin")}
+    modules = {name: lines for name, lines in lengths.items() if name.endswith(".py")}
+
+    assert modules
+    assert {name: lines for name, lines in modules.items() if lines > LONGEST_MODULE} == {}
 
 
 def test_setup_cfg_names_the_commands_of_the_table():

@@ -16,19 +16,8 @@ import pytest
 from kuryrctl.lab import process as process_module
 from kuryrctl.lab.errors import InterruptedLabError, LabError
 from kuryrctl.lab.layout import Layout
-from kuryrctl.lab.process import (
-    Processes,
-    ProcessId,
-    follow,
-    holder_of,
-    identity,
-    inside,
-    interrupt,
-    marked_processes,
-    run,
-    wait_until,
-    write_atomically,
-)
+from kuryrctl.lab.pids import ProcessId, identity, marked_processes
+from kuryrctl.lab.process import Processes, follow, holder_of, inside, interrupt, run, wait_until, write_atomically
 
 SLEEP = ["sleep", "600"]
 FAMILY = """

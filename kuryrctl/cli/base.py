@@ -26,9 +26,20 @@ SERVICE_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def log_as_service() -> None:
-    """Give each line of the log its time: for commands that run until they are stopped."""
+    """Give each line of the log its time: for commands that run until they are stopped.
+
+    OpenStackClient's shell shows warnings where ours shows what is done: there our own messages get through as well.
+    (Its ``-q`` and ``-v`` set another level, and stay what they are.)
+    """
     for handler in logging.getLogger().handlers:
         handler.setFormatter(logging.Formatter(SERVICE_LOG_FORMAT))
+        if handler.level == logging.WARNING:
+            handler.setLevel(logging.INFO)
+            handler.addFilter(_ours_or_warning)
+
+
+def _ours_or_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == "kuryrctl"
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, SmartHelpFormatter):

@@ -173,11 +173,11 @@ CREDENTIAL = {"username": "demo", "password": "x", "project_name": "demo"}
 DOMAINS = {"user_domain_id": "default", "project_domain_id": "default"}
 
 
-def ask(shell: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def ask(shell: str, *options: str, command: str = ASK, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command that asks the cloud, in a shell that knows of no cloud but what is given."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/", **variables}
     return subprocess.run(
-        [sys.executable, "-c", ASK + shell + RUN, *options],
+        [sys.executable, "-c", command + shell + RUN, *options],
         capture_output=True,
         text=True,
         check=False,
@@ -211,3 +211,40 @@ def test_without_a_cloud_a_person_gets_one_sentence_and_what_to_do(shell, option
     assert sentence.startswith("kuryrctl: ")
     assert "[user, " in sentence
     assert [line.partition(":")[0] for line in rest] == ["  next"]
+
+
+SERVE = """
+import logging
+import sys
+from kuryrctl.cli.base import Command, log_as_service
+from kuryrctl.core.audit import AuditRecord
+from kuryrctl.core.kinds import Action
+from kuryrctl.reconcile import AuditLog
+
+class Ask(Command):
+    "Log as an engine does, and change something"
+    def take_action(self, parsed_args):
+        log_as_service()
+        for name in ("kuryrctl.test", "theirs"):
+            for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+                logging.getLogger(name).log(level, "%s", name)
+        AuditLog(None, "me")(AuditRecord(action=Action.DELETE, kind="port", key="k", reason="r"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shell", "options", "said"),
+    [
+        (IN_OPENSTACK, [], ["INFO kuryrctl.test", "WARNING kuryrctl.test", "WARNING theirs"]),
+        (IN_OURS, [], ["INFO kuryrctl.test", "WARNING kuryrctl.test", "WARNING theirs"]),
+        (IN_OPENSTACK, ["-q"], []),
+        (IN_OURS, ["-q"], ["WARNING kuryrctl.test", "WARNING theirs"]),
+    ],
+)
+def test_an_engine_says_the_same_in_both_shells_and_its_audit_lines_are_never_silenced(shell, options, said):
+    ran = ask(shell, *options, command=SERVE)
+
+    *messages, audit = ran.stderr.splitlines()
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert [" ".join(message.split()[2:]) for message in messages] == said
+    assert json.loads(audit)["action"] == "delete"

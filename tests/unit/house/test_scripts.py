@@ -252,7 +252,7 @@ def test_setup_gives_signs_of_life_until_it_ends_however_it_ends(checkout, bare,
     ran = set_up(checkout, bare, TAKES="0.6", PIP=outcome)  # it would not return while something held its stderr
 
     assert ran.returncode == int(outcome)
-    assert ran.stderr.count("scripts/setup is at work since") >= 3
+    assert ran.stderr.count("scripts/setup has been at work for") >= 3
     assert "Terminated" not in ran.stderr
     assert "sleep 8" in checkout.calls()
     assert (checkout.folder / ".venv" / ".ready").exists() == (outcome == "0")

@@ -24,6 +24,13 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.reconcile:Reconcile",
         "Make the cloud hold what Kubernetes wants: once, as a dry run, or as a watch",
     ),
+    "plan show": Entry(
+        "kuryrctl.cli.plan:PlanShow", "Show a saved plan: what would be done to which object, why, and how much of it"
+    ),
+    "plan apply": Entry(
+        "kuryrctl.cli.plan:PlanApply",
+        "Do exactly what a saved plan says, or nothing where what it was made from has changed",
+    ),
     "port list": Entry(
         "kuryrctl.cli.port:PortList",
         "List pods with their ports, and ports without pods (nodes', leaked, legacy)",

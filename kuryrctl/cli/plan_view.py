@@ -15,6 +15,7 @@ from rich.text import Text
 from kuryrctl.core.findings import Finding
 from kuryrctl.core.kinds import Action
 from kuryrctl.core.plan import PLAN_SCHEMA, Plan, Step
+from kuryrctl.core.saved_plan import SavedPlan
 from kuryrctl.reconcile import Report
 
 _COLOURS: Final = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.DELETE: "red", Action.ADOPT: "cyan"}
@@ -48,20 +49,30 @@ def report_json(report: Report) -> str:
 
 def show_plan(plan: Plan, findings: Iterable[Finding], console: Console) -> None:
     """The plan for people: each step with its reason, changed fields below it, counts at the end."""
-    for step in plan:
-        console.print(_line(step), soft_wrap=True)
-        for change in step.changes:
-            console.print(Text(f"      {change.field}: {change.before or '-'} -> {change.after or '-'}", "dim"))
+    _show_steps(plan, console)
     _show_findings(findings, console)
-    if not plan:
-        console.print("converged: nothing to do")
-        return
-    counts = [f"{plan.count(action)} {_VERBS[action]}" for action in Action if plan.count(action)]
-    console.print(Text(f"plan: {', '.join(counts)}", "bold"))
+    _show_counts(plan, console)
 
 
-def show_report(report: Report, console: Console, errors: Console) -> None:
-    """What a run did, on stdout; what it failed to do, on stderr."""
+def show_saved(saved: SavedPlan, console: Console) -> None:
+    """A saved plan for people: whose it is, the steps of each kind with their reasons, counts at the end."""
+    console.print(Text(f"plan for cluster {saved.cluster_id}, project {saved.project_id}", "bold"), soft_wrap=True)
+    console.print(f"made {saved.made_at} by {saved.made_by}", soft_wrap=True, markup=False)
+    if saved.only:
+        console.print(f"only steps on {', '.join(saved.only)}", soft_wrap=True)
+    for kind in dict.fromkeys(step.kind for step in saved.steps):
+        steps = saved.plan.of(kind)
+        console.print()
+        console.print(Text(f"{kind}: {_counts(steps)}", "bold"), soft_wrap=True)
+        _show_steps(steps, console)
+    if saved.steps:
+        console.print()
+    _show_findings(saved.findings, console)
+    _show_counts(saved.plan, console)
+
+
+def show_report(report: Report, console: Console, errors: Console, ended: str = "converged") -> None:
+    """What a run did, on stdout; what it failed to do, on stderr. `ended` says that nothing is left."""
     for summary in report.done:
         console.print(Text(f"done  {summary}"), soft_wrap=True)
     for failure in report.failures:
@@ -74,7 +85,22 @@ def show_report(report: Report, console: Console, errors: Console) -> None:
     _show_findings(report.findings, console)
     if report.ok:
         changed = report.created + report.updated + report.adopted + report.deleted
-        console.print("converged" if changed else "converged: nothing to do")
+        console.print(ended if changed else f"{ended}: nothing to do")
+
+
+def _show_steps(plan: Plan, console: Console) -> None:
+    for step in plan:
+        console.print(_line(step), soft_wrap=True)
+        for change in step.changes:
+            console.print(Text(f"      {change.field}: {change.before or '-'} -> {change.after or '-'}", "dim"))
+
+
+def _show_counts(plan: Plan, console: Console) -> None:
+    console.print(Text(f"plan: {_counts(plan)}", "bold") if plan else "converged: nothing to do")
+
+
+def _counts(plan: Plan) -> str:
+    return ", ".join(f"{plan.count(action)} {_VERBS[action]}" for action in Action if plan.count(action))
 
 
 def _line(step: Step) -> Text:

@@ -12,7 +12,7 @@ Does not know: how a plan is computed (`diff`), rendered (`cli`) or executed (`r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -73,13 +73,30 @@ class Plan(Struct, frozen=True):
         return bool(self.steps)
 
     def only(self, kinds: Iterable[Kind]) -> Plan:
-        """The steps of these kinds."""
+        """The steps of these kinds, without those that first need one of another kind."""
         wanted = frozenset(kinds)
-        return Plan(tuple(step for step in self.steps if step.kind in wanted))
+        return Plan(tuple(chosen(self.steps, lambda step: step.kind in wanted)))
+
+    def of(self, kind: Kind) -> Plan:
+        """The steps of one kind, whatever they need."""
+        return Plan(tuple(step for step in self.steps if step.kind is kind))
 
     def count(self, action: Action) -> int:
         """How many steps have this action."""
         return sum(step.action is action for step in self.steps)
+
+
+def chosen(steps: Iterable[Step], wanted: Callable[[Step], bool]) -> list[Step]:
+    """The wanted steps, without those that need a step that is left out (a port goes after its KuryrPort, or stays)."""
+    proposed = list(steps)
+    kept = [step for step in proposed if wanted(step)]
+    missing = {step.key for step in proposed} - {step.key for step in kept}
+    while True:
+        blocked = {step.key for step in kept if not missing.isdisjoint(step.needs)}
+        if not blocked:
+            return kept
+        kept = [step for step in kept if step.key not in blocked]
+        missing |= blocked
 
 
 class Outcome(Struct, frozen=True):

@@ -4,6 +4,8 @@
     dry_run(parts)                              what would be done
     once(parts, lease, Scope.CLUSTER)           ``cluster init``
     once(parts, lease, wait_s=30)               one run, the cluster's only writer meanwhile
+    plan_to_save(parts, (), made_by=…, now_s=…) what would be done, as a document
+    apply_plan(parts, lease, saved)             the steps of that document and no others
     watch(parts, lease, kube, stop)             until `stop` is set
 
 Does not know: command lines, files of configuration, credentials.
@@ -21,10 +23,23 @@ from kuryrctl.reconcile.audit import AuditLog
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.once import dry_run, once
 from kuryrctl.reconcile.report import Failure, Report
+from kuryrctl.reconcile.saved import apply_plan, plan_to_save
 from kuryrctl.reconcile.turn import Parts
 from kuryrctl.reconcile.watch import Watch
 
-__all__ = ["AuditLog", "Difference", "Failure", "Parts", "Report", "Scope", "dry_run", "once", "watch"]
+__all__ = [
+    "AuditLog",
+    "Difference",
+    "Failure",
+    "Parts",
+    "Report",
+    "Scope",
+    "apply_plan",
+    "dry_run",
+    "once",
+    "plan_to_save",
+    "watch",
+]
 
 
 def watch(parts: Parts, lease: Lease, kube: Kube, stop: threading.Event) -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.config import Config
 from kuryrctl.core.diff import Difference, Scope
 from kuryrctl.core.errors import KuryrError, Retryable
 from kuryrctl.core.kinds import Kind
+from kuryrctl.core.plan import chosen
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.leadership import Keeper
 from kuryrctl.reconcile.report import Report, failure, report
@@ -24,42 +28,70 @@ TRIES = 3
 STOP_S = 10.0
 
 
-def dry_run(parts: Parts, scope: Scope = Scope.PODS) -> Difference:
+def dry_run(parts: Parts, scope: Scope = Scope.PODS, only: Collection[Kind] = ()) -> Difference:
     """What a run would do, and what no run would; nothing is written and no lease is needed.
 
     Raises Invalid (CLUSTER-GUARD, CLUSTER-INIT, CFG-…) and what an observation that cannot be done without failed with.
     """
-    turn = Turn(parts, scope, lambda: False)
-    try:
-        observe(turn)
-        turn.check()
+    with looking(parts, scope, only) as turn:
         return turn.difference()
-    finally:
-        turn.stop(0)
 
 
-def once(parts: Parts, lease: Lease, scope: Scope = Scope.PODS, wait_s: float = 0.0) -> Report:
-    """Make the world as it should be, as the cluster's only writer.
+def once(
+    parts: Parts, lease: Lease, scope: Scope = Scope.PODS, wait_s: float = 0.0, only: Collection[Kind] = ()
+) -> Report:
+    """Make the world as it should be, as the cluster's only writer; of `only` these kinds (empty: all).
 
     Raises Conflict, naming the holder, if the lease is not free within `wait_s` seconds, and what `dry_run` raises.
     Faults of steps are in the report.
     """
+    with leading(parts, lease, scope, wait_s) as turn:
+        narrow(turn, only)
+        return run(turn)
+
+
+@contextmanager
+def looking(parts: Parts, scope: Scope, only: Collection[Kind] = ()) -> Iterator[Turn]:
+    """A turn that has observed and may plan, and cannot write. Raises what `dry_run` raises."""
+    turn = Turn(parts, scope, lambda: False)
+    try:
+        narrow(turn, only)
+        observe(turn)
+        turn.check()
+        yield turn
+    finally:
+        turn.stop(0)
+
+
+@contextmanager
+def leading(parts: Parts, lease: Lease, scope: Scope, wait_s: float) -> Iterator[Turn]:
+    """A turn under the lease, which is kept meanwhile and given back afterwards. Raises Conflict as `once` does."""
     lease.acquire(wait_s)
     keeper = Keeper(lease, parts.config.lease.duration_s, lambda _: None, held=True)
     keeper.start()
     turn = Turn(parts, scope, lease.valid)
     try:
-        return run(turn)
+        yield turn
     finally:
         turn.stop(STOP_S)
         keeper.stop(STOP_S)
 
 
-def run(turn: Turn) -> Report:
-    """Rounds of observing and executing, until a round leaves nothing that a newer observation could help."""
+def narrow(turn: Turn, only: Collection[Kind]) -> None:
+    """Let the turn do only steps of these kinds; a step that first needs one of another kind is left out, too."""
+    if only:
+        turn.choose = partial(chosen, wanted=lambda step: step.kind in only)
+
+
+def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
+    """Rounds of observing and executing, until a round leaves nothing that a newer observation could help.
+
+    `look` is called after each observation, before anything is done; what it raises ends the run.
+    """
     for last in (False,) * (TRIES - 1) + (True,):
         observe(turn)
         turn.check()
+        look()
         turn.schedule.rest_no_more()
         execute(turn)
         again = [fault.until_s for fault in turn.schedule.faults if _worth_observing(fault)]

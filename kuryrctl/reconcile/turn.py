@@ -22,7 +22,7 @@ from kuryrctl.core.diff_served import node_interface, port_interface
 from kuryrctl.core.errors import Invalid, KuryrError
 from kuryrctl.core.findings import Finding
 from kuryrctl.core.kinds import Action, Kind
-from kuryrctl.core.plan import Outcome, Step
+from kuryrctl.core.plan import Outcome, Plan, Step
 from kuryrctl.core.specs import KuryrNodeSpec, KuryrPortSpec
 from kuryrctl.core.subjects import CLUSTER, subject_of_key, uid_of_key
 from kuryrctl.kube import ObjectRef
@@ -64,7 +64,10 @@ class Parts(Struct, frozen=True):
 
 
 class Turn:
-    """See the module. `ours` tells whether the Lease is still held."""
+    """See the module. `ours` tells whether the Lease is still held.
+
+    `choose` narrows what may be done at all: of the steps that a difference contains, it returns those to execute.
+    """
 
     def __init__(
         self, parts: Parts, scope: Scope, ours: Callable[[], bool], clock: Callable[[], float] = time.monotonic
@@ -76,6 +79,7 @@ class Turn:
         self.schedule = Schedule(parts.first_rest_s)
         self.inbox: queue.Queue[object] = queue.Queue()
         self.clock = clock
+        self.choose: Callable[[Iterable[Step]], list[Step]] = list
         self.done: list[Step] = []
         self.keep_done = True
         self.withheld: KuryrError | None = None
@@ -93,8 +97,9 @@ class Turn:
         self.schedule.touch([CLUSTER] if self.scope is Scope.CLUSTER else self.state.subjects())
 
     def difference(self) -> Difference:
-        """Everything that differs, whether it is being worked on or not."""
-        return difference(self.state.world(), self.parts.config, self.scope, self.state.evidence)
+        """Everything that differs and may be done, whether it is being worked on or not."""
+        found = difference(self.state.world(), self.parts.config, self.scope, self.state.evidence)
+        return Difference(Plan(tuple(self.choose(found.plan))), found.findings)
 
     def check(self) -> None:
         """Raises Invalid where nothing may be written: another cluster, or one that is not set up."""
@@ -114,7 +119,7 @@ class Turn:
                 found: Iterable[Step | Finding] = diff_own.steps(own_specs(world.cluster, config, world.own), world.own)
             else:
                 found = subject_difference(subject, world, config, evidence)
-            self.schedule.replan(subject, [each for each in found if isinstance(each, Step)])
+            self.schedule.replan(subject, self.choose(each for each in found if isinstance(each, Step)))
 
     def limit_deletions(self) -> None:
         """Withhold every deletion where too many owners are merely absent."""

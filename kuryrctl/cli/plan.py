@@ -1,0 +1,129 @@
+"""`plan …`: plans that `reconcile --save-plan` wrote to a file: shown, and applied as they are."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kuryrctl.cli.arguments import count
+from kuryrctl.cli.base import Command
+from kuryrctl.cli.exit_codes import ExitCode
+from kuryrctl.core.errors import Invalid, Owner
+
+if TYPE_CHECKING:
+    from kuryrctl.core.saved_plan import SavedPlan
+
+
+class PlanShow(Command):
+    """Show a saved plan: what would be done to which object, why, and how much of it
+
+    Asks neither cloud nor cluster: whether the plan still fits what is there, `plan apply` finds out.
+    """
+
+    takes_config = False
+    takes_cluster = False
+    examples = """\
+  kuryrctl plan show plan.json
+  kuryrctl plan show -f json plan.json | jq '.steps[] | select(.action == "delete") | .reason'"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which file, for whom."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", metavar="FILE", help="written by: kuryrctl reconcile --save-plan FILE")
+        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Print it."""
+        saved = _read(parsed_args.file)
+        if parsed_args.format == "json":
+            from kuryrctl.core.saved_plan import encode
+
+            print(encode(saved).decode(), end="")
+        else:
+            from rich.console import Console
+
+            from kuryrctl.cli.plan_view import show_saved
+
+            show_saved(saved, Console(highlight=False))
+
+
+class PlanApply(Command):
+    """Do exactly what a saved plan says, or nothing where what it was made from has changed
+
+    Everything that the plan touches is compared with what is there now, field by field, before the first step. The
+    order, the limit of deletions and the Lease are those of `reconcile`. A step that fails stops only what needs it.
+
+    Exits with 0 when every step was done, 20 when steps failed or were withheld, 1 when the plan is out of date.
+    """
+
+    examples = """\
+  kuryrctl plan apply plan.json
+  kuryrctl plan apply --wait 60 --max-deletes 30 plan.json"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which file, how much may be deleted."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", metavar="FILE", help="written by: kuryrctl reconcile --save-plan FILE")
+        parser.add_argument(
+            "--max-deletes",
+            metavar="N",
+            type=count,
+            help="delete nothing if the plan deletes more than N ports (default: the larger of 10 and 5 %%)",
+        )
+        parser.add_argument(
+            "--wait", metavar="SECONDS", type=count, default=0, help="wait so long for the cluster's Lease"
+        )
+        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
+        """Read the file first: a bad one needs no cloud to be refused."""
+        saved = _read(parsed_args.file)
+
+        from rich.console import Console
+
+        from kuryrctl.cli.engine import engine_of
+        from kuryrctl.cli.plan_view import report_json, show_report
+        from kuryrctl.reconcile import apply_plan
+
+        parts, _, lease = engine_of(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
+        report = apply_plan(parts, lease, saved, wait_s=parsed_args.wait)
+        if parsed_args.format == "json":
+            print(report_json(report))
+        else:
+            show_report(report, Console(highlight=False), Console(stderr=True, highlight=False), "plan applied")
+        return ExitCode.OK if report.ok else ExitCode.FAILURES
+
+
+def write_plan(path: str, document: bytes) -> None:
+    """Replace the file as a whole: who reads it meanwhile gets the old or the new one. Raises Invalid (PLAN-FILE)."""
+    target = Path(path)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        partial.write_bytes(document)
+        partial.replace(target)
+    except OSError as error:
+        raise Invalid(
+            f"the plan cannot be written to {path}: {error.strerror or error}",
+            code="PLAN-FILE",
+            owner=Owner.USER,
+            hint="name a file in a directory that you may write to",
+        ) from error
+
+
+def _read(path: str) -> SavedPlan:
+    """The plan in a file. Raises Invalid (PLAN-FILE)."""
+    from kuryrctl.core.saved_plan import MAKE_ONE, decode
+
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise Invalid(
+            f"the plan {path} cannot be read: {error.strerror or error}",
+            code="PLAN-FILE",
+            owner=Owner.USER,
+            hint=MAKE_ONE,
+        ) from error
+    return decode(data, path)

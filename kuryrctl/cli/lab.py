@@ -132,7 +132,7 @@ class LabDown(_LabOptions, Command):
 class LabTraces(_LabOptions, Command):
     """Print what this machine has of what a lab could leave behind, as JSON, or compare it with an earlier print
 
-    Namespaces, links, addresses, routes, packet filters, mounts, control groups, settings, and processes of the lab. With
+    Namespaces, links, addresses, routes, packet filters, mounts, control groups, settings, processes of the lab. With
     --since it prints what came and what went, and exits with 20 when something did.
     """
 

@@ -372,7 +372,7 @@ def test_a_step_that_was_done_is_not_done_again(site: Site) -> None:
 
     def meddle() -> None:
         site.cloud.change("ports", moved.id, status="DOWN")
-        before_reading(site, "/networks", undo)  # the second round's observation
+        before_reading(site, "/ports", undo)  # the second round's observation
 
     before_reading(site, f"/ports/{moved.id}", meddle)
     report = apply(site, saved)

@@ -12,7 +12,7 @@ from kuryrctl.core.cluster import Interface, Route
 
 DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 POD_INTERFACE = "eth0"
-NODE_INTERFACE = "kuryr-node"
+NODE_INTERFACE = "k8snode"
 
 
 def interface(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Final
 
+from kuryrctl.core.assign import NODE_INTERFACE
 from kuryrctl.core.cluster import Interface
 from kuryrctl.node import changes, interfaces
 from kuryrctl.node.binder import covers
@@ -18,7 +19,7 @@ from kuryrctl.node.netlink import Link, Netlink
 from kuryrctl.node.ovs import INSTALL_TIMEOUT_S
 from kuryrctl.node.ovsdb import Attachment, Ovsdb
 
-NAME: Final = "k8snode"
+NAME: Final = NODE_INTERFACE
 
 
 def keep(ovsdb: Ovsdb, node: str, wanted: Interface, *, timeout_s: float = INSTALL_TIMEOUT_S) -> bool:

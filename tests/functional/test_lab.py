@@ -47,7 +47,7 @@ def test_logs_shell_and_engine_status(lab: Lab) -> None:
     unknown = lab.kuryrctl("lab", "logs", "nonsense", check=False)
     assert unknown.returncode == 1
     assert "neutron" in unknown.stderr
-    inside = lab.run("kuryrctl", "lab", "shell", "node1", "--", "cat", "/sys/class/net/kuryr-node/mtu")
+    inside = lab.run("kuryrctl", "lab", "shell", "node1", "--", "cat", "/sys/class/net/k8snode/mtu")
     assert inside.stdout.strip() == "1442"
     with lab.engine_stopped():
         assert lab.kuryrctl("lab", "engine", "status", check=False).returncode == 20

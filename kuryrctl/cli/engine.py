@@ -25,14 +25,13 @@ def engine_of(settings: Settings, *, max_deletes: int | None = None) -> tuple[Pa
     identity = own_identity()
     audit = AuditLog(config.audit_log, identity)
     kube = settings.kube(audit.of_kubernetes)
-    lease = Lease(
-        kube,
-        namespace=config.lease.namespace,
-        name=config.lease.name,
-        identity=identity,
-        duration_s=config.lease.duration_s,
-    )
-    return Parts(config, settings.cloud(audit), kube, audit, max_deletes), kube, lease
+    return Parts(config, settings.cloud(audit), kube, audit, max_deletes), kube, lease_of(settings, kube, identity)
+
+
+def lease_of(settings: Settings, kube: Kube, identity: str = "") -> Lease:
+    """The cluster's Lease as `identity` (empty: this process) would hold it; asks nothing yet."""
+    of = settings.config.lease
+    return Lease(kube, namespace=of.namespace, name=of.name, identity=identity, duration_s=of.duration_s)
 
 
 def engine_when_it_answers(

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kuryrctl.cli.settings import Settings
+    from kuryrctl.core.errors import KuryrError
 
 POLL_S: Final = 1.0
 SHOWN_PROBLEMS: Final = 15
+UNKNOWN: Final = "unknown"
 NODE_COLUMNS: Final = ("NODE", "KUBELET", "AGENT", "VERSION", "PLUGGED", "NODE PORT")
 _EXIT: Final = {None: ExitCode.OK, Severity.WARNING: ExitCode.WARNINGS, Severity.FAILURE: ExitCode.FAILURES}
 _COLOURS: Final = {Severity.WARNING: "yellow", Severity.FAILURE: "red"}
@@ -24,6 +26,8 @@ _COLOURS: Final = {Severity.WARNING: "yellow", Severity.FAILURE: "red"}
 
 class Status(Command):
     """One screen: cluster, cloud, engine, nodes and agents, counts, and what is wrong
+
+    What cannot be read (a cloud or a cluster that does not answer) is one of the failures.
 
     Exits with 0 when all is well, 10 with warnings only, 20 with failures; with --wait, 124 when not well in time.
     """
@@ -62,46 +66,64 @@ class Status(Command):
 
 def _read(settings: Settings) -> Summary:
     from kuryrctl.cli.engine import engine_of
-    from kuryrctl.cli.world import read
+    from kuryrctl.cli.world import look
     from kuryrctl.core.conditions import port_rows
     from kuryrctl.core.errors import KuryrError
     from kuryrctl.core.summary import Facts, summarise
     from kuryrctl.reconcile import dry_run
 
-    reading = read(settings)
-    parts, _, lease = engine_of(settings)
-    holder = lease.holder()
-    difference, fault = None, None
+    reading = look(settings)
+    unread = dict(reading.unread)
+    engine = None if "cluster" in unread else _engine(settings)
+    if isinstance(engine, KuryrError):
+        unread["engine"], engine = engine, None
+    rows, difference, fault = None, None, None
     try:
-        difference = dry_run(parts)
+        if not reading.unread:
+            rows = port_rows(reading.cluster, reading.cloud, settings.config)
+            difference = dry_run(engine_of(settings)[0])
     except KuryrError as error:
         fault = error
     facts = Facts(
         cluster=reading.cluster,
-        rows=port_rows(reading.cluster, reading.cloud, settings.config),
-        engine=holder.identity if holder else "",
+        rows=rows,
+        engine=engine,
         plan=difference.plan if difference else None,
         findings=difference.findings if difference else (),
         fault=fault,
         errors=reading.errors,
+        unread=unread,
     )
     return summarise(settings.config.cluster_id, reading.cloud.project_id, facts, time.time())
+
+
+def _engine(settings: Settings) -> str | KuryrError:
+    """Who holds the cluster's Lease, empty: nobody; or why that cannot be told."""
+    from kuryrctl.cli.engine import lease_of
+    from kuryrctl.core.errors import KuryrError
+
+    try:
+        holder = lease_of(settings, settings.kube()).holder()
+    except KuryrError as error:
+        return error
+    return holder.identity if holder else ""
 
 
 def _show(summary: Summary, console: Console) -> None:
     from rich.text import Text
     from tabulate import tabulate
 
-    drift = "unknown" if summary.plan_steps is None else f"{summary.plan_steps} changes to make"
+    none = UNKNOWN if summary.pods is None else "none"
+    drift = UNKNOWN if summary.plan_steps is None else f"{summary.plan_steps} changes to make"
     console.print(
         tabulate(
             [
-                ("cluster", f"{summary.cluster_id} (kube-system {summary.kube_system_uid})"),
-                ("cloud", f"project {summary.project_id}"),
-                ("engine", summary.engine or "nobody holds the Lease"),
+                ("cluster", f"{summary.cluster_id} (kube-system {summary.kube_system_uid or UNKNOWN})"),
+                ("cloud", f"project {summary.project_id or UNKNOWN}"),
+                ("engine", UNKNOWN if summary.engine is None else summary.engine or "nobody holds the Lease"),
                 ("state", "converged" if summary.plan_steps == 0 else drift),
-                ("pods, ports", f"{summary.pods}, {summary.ports}"),
-                ("conditions", ", ".join(f"{count} {name}" for name, count in summary.conditions.items()) or "none"),
+                ("pods, ports", UNKNOWN if summary.pods is None else f"{summary.pods}, {summary.ports}"),
+                ("conditions", ", ".join(f"{count} {name}" for name, count in summary.conditions.items()) or none),
             ],
             tablefmt="plain",
         ),

@@ -24,28 +24,59 @@ LEGACY_OWNERS: Final = ("kuryr", "compute:kuryr", "compute:kuryr:sriov", "trunk:
 
 
 class Reading(Struct, frozen=True):
-    """One reading of both sides. `errors` by kind: what is not in full."""
+    """One reading of both sides.
+
+    `errors` by kind: what is not in full. `unread` by side (``cloud``, ``cluster``): why nothing can be told of it, or
+    not enough to join it with the other one.
+    """
 
     cluster: ClusterState
     cloud: CloudState
     errors: Mapping[Kind, KuryrError]
+    unread: Mapping[str, KuryrError]
 
 
 def read(settings: Settings) -> Reading:
-    """Pods and ports now. Raises what makes either side unreadable as a whole (no cloud, no cluster, refused).
+    """Pods and ports now. Raises what makes either side unreadable as a whole (no cloud, no cluster, refused)."""
+    reading = look(settings)
+    for fault in reading.unread.values():
+        raise fault
+    return reading
+
+
+def look(settings: Settings) -> Reading:
+    """Pods and ports now, or as much of them as can be read; raises no KuryrError.
 
     Ports: all of the pod network (one of somebody else may hold a pod's address), and those of the project whose owner
     is ours or kuryr-kubernetes'. Trunks: all, because a subport does not name its own. Both sides are read at the same
     time.
     """
     with ThreadPoolExecutor(1) as pool:
-        cluster_read = pool.submit(lambda: settings.kube().observe())
-        cloud = _read_cloud(settings)
-        cluster, errors = cluster_read.result()
-    for kind in (Kind.POD, Kind.NODE):
-        if kind in errors:
-            raise errors[kind]
-    return Reading(cluster, cloud[0], {**errors, **cloud[1]})
+        cluster_read = pool.submit(_cluster, settings)
+        cloud, cloud_errors = _cloud(settings)
+        cluster, cluster_errors = cluster_read.result()
+    unread: dict[str, KuryrError] = {}
+    if isinstance(cloud, KuryrError):
+        unread["cloud"], cloud = cloud, CloudState()
+    if isinstance(cluster, KuryrError):
+        unread["cluster"], cluster = cluster, ClusterState()
+    return Reading(cluster, cloud, {**cluster_errors, **cloud_errors}, unread)
+
+
+def _cluster(settings: Settings) -> tuple[ClusterState | KuryrError, Mapping[Kind, KuryrError]]:
+    try:
+        cluster, errors = settings.kube().observe()
+    except KuryrError as error:
+        return error, {}
+    fault = next((errors[kind] for kind in (Kind.POD, Kind.NODE) if kind in errors), None)
+    return (cluster, errors) if fault is None else (fault, {})
+
+
+def _cloud(settings: Settings) -> tuple[CloudState | KuryrError, Mapping[Kind, KuryrError]]:
+    try:
+        return _read_cloud(settings)
+    except KuryrError as error:
+        return error, {}
 
 
 def _read_cloud(settings: Settings) -> tuple[CloudState, Mapping[Kind, KuryrError]]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from kuryrctl.core.cluster import ClusterState
 from kuryrctl.core.conditions import Condition, PortRow
-from kuryrctl.core.errors import KuryrError, Owner
+from kuryrctl.core.errors import KuryrError, Owner, Retryable
 from kuryrctl.core.findings import Finding
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Plan
@@ -54,17 +54,18 @@ class NodeSummary(Struct, frozen=True):
 class Summary(Struct, frozen=True, kw_only=True):
     """See the module. `engine` is the holder of the cluster's Lease, empty where nobody holds it.
 
-    `plan_steps` is None where no plan could be made (`problems` says why).
+    `plan_steps` is None where no plan could be made; `engine`, `pods` and `ports` are None where they could not be read
+    (`problems` says why).
     """
 
     schema: str = STATUS_SCHEMA
     cluster_id: str
     kube_system_uid: str
     project_id: str
-    engine: str
+    engine: str | None
     plan_steps: int | None
-    pods: int
-    ports: int
+    pods: int | None
+    ports: int | None
     conditions: Mapping[str, int]
     nodes: tuple[NodeSummary, ...]
     problems: tuple[Problem, ...]
@@ -77,15 +78,20 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Facts(Struct, frozen=True):
-    """What a summary is made of. `plan` None: `fault` says why there is none."""
+    """What a summary is made of.
+
+    `unread` says by part (``cloud``, ``cluster``, ``engine``) why it could not be read: `rows`, `engine` and `plan` are
+    then None where they need it. `plan` None although all was read: `fault` says why there is none.
+    """
 
     cluster: ClusterState
-    rows: Sequence[PortRow]
-    engine: str
+    rows: Sequence[PortRow] | None
+    engine: str | None
     plan: Plan | None
     findings: Sequence[Finding] = ()
     fault: KuryrError | None = None
     errors: Mapping[Kind, KuryrError] = {}
+    unread: Mapping[str, KuryrError] = {}
 
 
 def summarise(cluster_id: str, project_id: str, facts: Facts, now_s: float) -> Summary:
@@ -97,9 +103,9 @@ def summarise(cluster_id: str, project_id: str, facts: Facts, now_s: float) -> S
         project_id=project_id,
         engine=facts.engine,
         plan_steps=None if facts.plan is None else len(facts.plan),
-        pods=sum(bool(row.pod) for row in facts.rows),
-        ports=sum(bool(row.port_id) for row in facts.rows),
-        conditions=dict(sorted(Counter(row.condition.value for row in facts.rows).items())),
+        pods=None if facts.rows is None else sum(bool(row.pod) for row in facts.rows),
+        ports=None if facts.rows is None else sum(bool(row.port_id) for row in facts.rows),
+        conditions=dict(sorted(Counter(row.condition.value for row in facts.rows or ()).items())),
         nodes=nodes,
         problems=tuple(_problems(facts, nodes)),
     )
@@ -121,16 +127,20 @@ def _nodes(cluster: ClusterState, now_s: float) -> Iterator[NodeSummary]:
 
 def _problems(facts: Facts, nodes: Iterable[NodeSummary]) -> Iterator[Problem]:
     """The cause before its consequences: what cannot be read, the engine, nodes, single ports, the plan."""
+    for part, error in facts.unread.items():
+        how = "unreachable" if isinstance(error, Retryable) else "cannot be read"
+        yield Problem(Severity.FAILURE, part, f"{how}: {error.message}", error.owner, error.hint)
     for kind, error in facts.errors.items():
         yield Problem(Severity.FAILURE, str(kind), f"not read: {error.message}", error.owner, error.hint)
     if facts.fault:
         yield Problem(Severity.FAILURE, "cluster", facts.fault.message, facts.fault.owner, facts.fault.hint)
-    if not facts.engine:
+    if facts.engine == "":
         hint = "kuryrctl reconcile --watch, or a cron job that runs kuryrctl reconcile"
         yield Problem(Severity.WARNING, "engine", "nobody reconciles this cluster now", Owner.USER, hint)
     for node in nodes:
         yield from _node_problems(node)
-    for row in facts.rows:
+    rows = facts.rows or ()
+    for row in rows:
         if row.condition not in (Condition.OK, Condition.PENDING):
             subject = f"{row.namespace}/{row.pod}" if row.pod else f"port {row.port_id}"
             legacy = row.condition in (Condition.LEGACY, Condition.FOREIGN)
@@ -141,7 +151,7 @@ def _problems(facts: Facts, nodes: Iterable[NodeSummary]) -> Iterator[Problem]:
                 Owner.USER if legacy else Owner.KURYRCTL,
                 f"kuryrctl port show {subject}" if row.pod else f"kuryrctl port show {row.port_id}",
             )
-    suspicious = {row.port_id for row in facts.rows if row.condition is Condition.FOREIGN}
+    suspicious = {row.port_id for row in rows if row.condition is Condition.FOREIGN}
     for finding in facts.findings:
         if finding.id not in suspicious:
             yield Problem(Severity.WARNING, finding.name or finding.id, finding.message, Owner.USER)

@@ -18,9 +18,10 @@ OWNERS: Final = (SHORTHAND, DEVICE_OWNER, f"{DEVICE_OWNER}:sriov")
 
 
 class PortListOwners(CommandHook):
-    """`openstack port list --device-owner kuryr` lists the pods' ports, as kuryr's documents say.
+    """`openstack port list --device-owner kuryr` lists the pods' and the nodes' ports, as kuryr's documents say.
 
-    Neutron compares owners exactly and ours is ``compute:kuryr``: without this the command finds nothing.
+    Neutron compares owners exactly and ours is ``compute:kuryr``: without this the command finds nothing. A subport of
+    a trunk has Neutron's owner, a detached one none: neither is found by owner.
     """
 
     def get_parser(self, parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -28,8 +29,11 @@ class PortListOwners(CommandHook):
         return parser
 
     def get_epilog(self) -> str:
-        """One line of help."""
-        return f"With kuryrctl installed, --device-owner {SHORTHAND} means any of: {', '.join(OWNERS)}."
+        """What the word means, and what it does not find."""
+        return (
+            f"With kuryrctl installed, --device-owner {SHORTHAND} means any of: {', '.join(OWNERS)}. These are ports of"
+            " pods and nodes, without subports of trunks and detached ones: openstack kuryr port list shows all."
+        )
 
     def before(self, parsed_args: argparse.Namespace) -> argparse.Namespace:
         """Put all owners in the place of the shorthand; any other value passes unchanged."""

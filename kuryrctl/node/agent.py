@@ -125,9 +125,12 @@ class Agent:
     def _read(self) -> None:
         """Take the watches' messages in, and put right what they ask to be put right."""
         while (message := self._messages.get()) is not None:
-            pods = self._assignments.put(message)
-            self._reporter.touch(pods)
-            self._keeper.look_at(pods, message.kind)
+            try:
+                pods = self._assignments.put(message)
+                self._reporter.touch(pods)
+                self._keeper.look_at(pods, message.kind)
+            except Exception:  # noqa: BLE001  # a thread's boundary: without it no pod would get its assignment any more
+                _log.exception("a change of the cluster was not followed up")
 
     # --- answering ---
     def answer(self, request: Request, caller: Caller) -> Answer:

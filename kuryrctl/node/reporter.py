@@ -97,7 +97,11 @@ class Reporter(threading.Thread):
             with self._wake:
                 due, self._due = self._due, set()
             late = time.monotonic() >= heartbeat_due
-            failed = self.report(due, heartbeat=late)
+            try:
+                failed = self.report(due, heartbeat=late)
+            except Exception:  # noqa: BLE001  # a thread's boundary: without it the node would look dead for ever
+                _log.exception("the status was not written")
+                failed = list(due)
             if late:
                 heartbeat_due = time.monotonic() + HEARTBEAT_S
             if failed:

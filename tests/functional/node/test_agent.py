@@ -411,6 +411,23 @@ def test_the_heartbeat_goes_on(cluster: Cluster) -> None:
     assert cluster.node.version
 
 
+def test_a_bug_in_following_a_change_up_does_not_deafen_the_agent(
+    agent: RunningAgent, cluster: Cluster, runtime: Runtime, sandbox: Sandboxes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug of the keeper")
+
+    pod = sandbox(1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(agent.agent.keeper, "look_at", broken)
+        cluster.assign("shop/other", "uid-other", interface_of(2))
+        eventually(lambda: "RuntimeError: a bug of the keeper" in caplog.text, "the bug is logged")
+
+    cluster.assign(pod.pod, pod.uid, interface_of(1))
+    assert runtime.add(pod)[0] == 0
+    assert runtime.delete(pod)[0] == 0
+
+
 @pytest.mark.usefixtures("agent")
 def test_ten_pods_at_once(cluster: Cluster, node: Switch, runtime: Runtime, sandbox: Sandboxes) -> None:
     all_of_them = [sandbox(number) for number in range(1, 11)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort, Plugged
 from kuryrctl.core.errors import NotFound, Unavailable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Changed, Listed
+from kuryrctl.node import reporter
 from kuryrctl.node.assignments import Assignments
 from kuryrctl.node.ovsdb import Attachment
 from kuryrctl.node.reporter import Reporter
@@ -85,6 +88,27 @@ def test_a_port_that_waits_for_its_data_plane_is_plugged_but_not_bound(scene: Sc
     scene.reporter.report(["shop/a"], heartbeat=False)
     assert scene.cluster.ports == []
     assert scene.cluster.nodes[0].plugged == (Plugged("p1", "u1", "c1"),)
+
+
+def test_a_bug_does_not_end_reporting(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reporter, "_AGAIN_S", 0.01)
+    scene.cluster.fault = RuntimeError("a bug of the transport")
+    scene.plugged = [BOUND]
+    scene.reporter.touch(["shop/a"])
+    scene.reporter.start()
+    deadline = time.monotonic() + 10
+    while "RuntimeError: a bug of the transport" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    scene.cluster.fault = None
+    while not scene.cluster.ports and time.monotonic() < deadline:
+        time.sleep(0.01)
+    scene.reporter.stop()
+    scene.reporter.join(10)
+
+    assert [port.bound for port in scene.cluster.ports] == [True]
 
 
 def test_a_fault_is_told_until_it_is_over(scene: Scene) -> None:

@@ -47,6 +47,7 @@ class Node(Struct, frozen=True):
     uid: str
     addresses: tuple[str, ...] = ()
     ready: bool = False
+    resource_version: str = ""
 
 
 class Namespace(Struct, frozen=True):

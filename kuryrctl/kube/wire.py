@@ -132,6 +132,7 @@ class NodeWire(Struct):
             uid=self.metadata.uid,
             addresses=tuple(entry.address for entry in self.status.addresses or () if entry.type == "InternalIP"),
             ready=any(entry.type == "Ready" and entry.status == "True" for entry in self.status.conditions or ()),
+            resource_version=self.metadata.resource_version,
         )
 
 

@@ -163,7 +163,7 @@ class State:
         """Hold a second reading, begun at `mark`, against what events told: they can be lost, and a list can be stale.
 
         Who is in neither is gone. Who is only in what events told is gone if the reading before said so, too. What has
-        progressed further wins; what changed since `mark` is kept.
+        progressed further wins, of two nodes with one name the newer; what changed since `mark` is kept.
         """
         if Kind.NAMESPACE in observed.complete:
             self.kube_system_uid = observed.kube_system_uid
@@ -184,9 +184,13 @@ class State:
         if Kind.NODE in observed.complete:
             for name, node in observed.nodes.items():
                 if node.uid not in self.gone and not self._moments.changed_since(f"node/{name}", mark):
-                    self.nodes[name] = node
-            unlisted = {name for name in self.nodes if name not in observed.nodes}
-            self._miss(NODE, {name for name in unlisted if not self._moments.changed_since(f"node/{name}", mark)})
+                    self.nodes[name] = self._current(node)
+            unlisted = {
+                node.uid
+                for name, node in self.nodes.items()
+                if name not in observed.nodes and not self._moments.changed_since(f"node/{name}", mark)
+            }
+            self._miss(NODE, unlisted)
             self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
             self.prove_absent(self.ports.served(NODE) - {node.uid for node in observed.nodes.values()})
         if Kind.KURYR_PORT in observed.complete:
@@ -286,6 +290,8 @@ class State:
     def _node(self, node: Node, deleted: bool) -> set[Subject]:
         known = self.nodes.get(node.name)
         concerned = {node_subject(node.uid), node_subject(node.name)}
+        if not deleted and self._current(node) is not node:
+            return concerned
         self._moments.touch(f"node/{node.name}")
         if node.uid in self.gone:
             return concerned
@@ -339,13 +345,18 @@ class State:
 
     def _miss(self, role: str, missing: set[str]) -> None:
         """These were told of by events, but a reading lacks them."""
-        for name in missing & self._missing.get(role, set()):
-            if role == POD:
-                del self.pods[name]
-                self.gone.add(name)
-            else:
-                self.gone.add(self.nodes.pop(name).uid)
+        proven = missing & self._missing.get(role, set())
+        self.gone |= proven
+        if role == POD:
+            self.pods = {uid: pod for uid, pod in self.pods.items() if uid not in proven}
+        else:
+            self.nodes = {name: node for name, node in self.nodes.items() if node.uid not in proven}
         self._missing[role] = missing
+
+    def _current(self, node: Node) -> Node:
+        """It, or the known one with its name, if that is newer: a name is no proof of who is gone, its age is."""
+        known = self.nodes.get(node.name)
+        return known if known and older(node.resource_version, known.resource_version) else node
 
     def _rebuild(self) -> None:
         self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}

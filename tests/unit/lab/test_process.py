@@ -69,7 +69,9 @@ def test_starting_what_runs_changes_nothing(processes):
 def test_a_daemon_does_not_inherit_the_cloud_of_the_person_who_starts_it(processes, layout, monkeypatch):
     monkeypatch.setenv("OS_PASSWORD", "secret")
     processes.start("sleeper", SLEEP, env={"OS_CLOUD": "given"})
-    environment = Path(f"/proc/{processes.pid('sleeper')}/environ").read_text().split("\0")
+    environ = Path(f"/proc/{processes.pid('sleeper')}/environ")
+    wait_until(lambda: bool(environ.read_text()), "its program is loaded", 10)  # empty for a moment in execve(2)
+    environment = environ.read_text().split("\0")
 
     assert [entry for entry in environment if entry.startswith("OS_")] == ["OS_CLOUD=given"]
 

@@ -186,7 +186,7 @@ class Watch:
         except KuryrError as error:
             self._refuse(error)
             return
-        if not self.turn.state.cloud.complete:
+        if not self.turn.state.ports_complete:
             return
         if not self._informers:
             self._start_informers()

@@ -154,6 +154,15 @@ def test_an_api_server_that_is_down_at_the_start_is_waited_for(site: Site) -> No
         eventually(lambda: told(site) == {uid})
 
 
+def test_a_first_list_of_ports_that_fails_alone_is_asked_for_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster's lists wait for it: they prove who is absent only if they are younger than the ports."""
+    monkeypatch.setattr(import_module("kuryrctl.reconcile.watch"), "SOON_S", 0.05)
+    site.cloud.fail_next("GET", "/ports", Unavailable("not JSON", code="NET-ANSWER", after_s=0))
+    uid = site.kube.add_pod("shop", "web-0", node="node1")
+    with site.watching():
+        eventually(lambda: told(site) == {uid})
+
+
 def test_a_failing_pod_stops_nobody_else_and_its_user_is_told(site: Site) -> None:
     with site.watching():
         following(site)

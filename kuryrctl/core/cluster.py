@@ -11,12 +11,25 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from kuryrctl.core.kinds import Kind
+from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.services import EndpointSlice, Service
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 
 
+class ContainerPort(Struct, frozen=True):
+    """A named port of a pod's containers (core/v1 ContainerPort)."""
+
+    name: str
+    port: int
+    protocol: str = "TCP"
+
+
 class Pod(Struct, frozen=True):
-    """A pod. `created_s` is its creation as seconds since the epoch; `node` is empty until it is scheduled."""
+    """A pod. `created_s` is its creation as seconds since the epoch; `node` is empty until it is scheduled.
+
+    `ports` are the named ones only: nothing else of a container's ports means anything to the network.
+    """
 
     namespace: str
     name: str
@@ -28,6 +41,7 @@ class Pod(Struct, frozen=True):
     labels: Mapping[str, str] = MappingProxyType({})
     ips: tuple[str, ...] = ()
     created_s: float = 0.0
+    ports: tuple[ContainerPort, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -126,7 +140,7 @@ class KuryrNode(Struct, frozen=True):
 
 
 class ClusterState(Struct, frozen=True):
-    """One observation of the cluster: pods by uid, KuryrPorts by ``namespace/name``, the rest by name.
+    """One observation of the cluster: pods by uid, what has a namespace by ``namespace/name``, the rest by name.
 
     `complete` names the kinds that were listed in full by a consistent read; any other kind is unknown.
     `kube_system_uid` says which cluster this is.
@@ -138,4 +152,7 @@ class ClusterState(Struct, frozen=True):
     namespaces: Mapping[str, Namespace] = MappingProxyType({})
     kuryr_ports: Mapping[str, KuryrPort] = MappingProxyType({})
     kuryr_nodes: Mapping[str, KuryrNode] = MappingProxyType({})
+    policies: Mapping[str, NetworkPolicy] = MappingProxyType({})
+    services: Mapping[str, Service] = MappingProxyType({})
+    endpoint_slices: Mapping[str, EndpointSlice] = MappingProxyType({})
     complete: frozenset[Kind] = frozenset()

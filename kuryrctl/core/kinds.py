@@ -20,6 +20,9 @@ class Kind(StrEnum):
     POD = "pod"
     NODE = "node"
     NAMESPACE = "namespace"
+    NETWORK_POLICY = "network-policy"
+    SERVICE = "service"
+    ENDPOINT_SLICE = "endpoint-slice"
 
 
 class Action(StrEnum):

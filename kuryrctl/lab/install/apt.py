@@ -44,8 +44,11 @@ def install(packages: Iterable[str], report: Callable[[str], None], log: Path) -
         try:
             follow(command, report, log=log, env=environment)
         except LabError:
+            # Lists may be old; and an installation that was cut short (an "apt-get clean" beside it took the archives
+            # away) leaves dependencies that apt repairs only in a run of its own.
             report("apt: refreshing the package lists")
             follow(["apt-get", *APT_OPTIONS, "update"], report, log=log, env=environment)
+            follow(["apt-get", *APT_OPTIONS, "install", "-y", "--fix-broken"], report, log=log, env=environment)
             follow(command, report, log=log, env=environment)
 
 

@@ -101,11 +101,14 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
         "kuryrctl lab down",
         "pytest lab -q --machine-before",
     ]
-    assert ran.stdout.splitlines()[-4:] == [
+    assert ran.stdout.splitlines()[-7:] == [
         "unit and contract: 8 passed, 0 failed, 1 skipped",
         "contract on the lab: 3 passed, 0 failed, 0 skipped",
         "functional: 5 passed, 0 failed, 0 skipped",
         "lab down: 1 passed, 0 failed, 0 skipped",
+        "fault x call combinations: 0",
+        "crash points: 0",
+        "CNI cases: 0",
     ]
 
 
@@ -264,3 +267,38 @@ def test_scripts_are_short_and_strict(name):
 
     assert "set -euo pipefail" in text
     assert len(text.splitlines()) < 50
+
+
+def test_different_cases_of_tests_that_passed_are_counted(checkout, tmp_path):
+    (tmp_path / "fast.xml").write_text("""<testsuites><testsuite tests="4" failures="1" errors="0" skipped="1">
+        <testcase name="a"><properties>
+            <property name="fault-call" value="503 x POST ports"/>
+            <property name="fault-call" value="503 x GET ports"/>
+            <property name="crash-point" value="1"/>
+        </properties></testcase>
+        <testcase name="b"><properties><property name="fault-call" value="503 x GET ports"/></properties></testcase>
+        <testcase name="c"><properties><property name="cni-case" value="ADD"/></properties><failure/></testcase>
+        <testcase name="d"><properties><property name="cni-case" value="DEL"/></properties><skipped/></testcase>
+    </testsuite></testsuites>""")
+    (tmp_path / "lab.xml").write_text("""<testsuites><testsuite tests="1" failures="0" errors="0" skipped="0">
+        <testcase name="e"><properties><property name="fault-call" value="503 x GET ports"/></properties></testcase>
+    </testsuite></testsuites>""")
+
+    ran = checkout.script("scripts/counts", f"fast={tmp_path}/fast.xml", f"lab={tmp_path}/lab.xml")
+
+    assert ran.stdout.splitlines()[2:] == [
+        "fault x call combinations: 3 (fast 2, lab 1)",
+        "crash points: 1 (fast 1)",
+        "CNI cases: 0",
+    ]
+    assert ran.returncode == 1
+
+
+def test_a_case_of_an_unknown_kind_is_an_error(checkout, tmp_path):
+    (tmp_path / "fast.xml").write_text("""<testsuites><testsuite tests="1" failures="0" errors="0" skipped="0">
+        <testcase name="a"><properties><property name="crashpoint" value="1"/></properties></testcase>
+    </testsuite></testsuites>""")
+
+    ran = checkout.script("scripts/counts", f"fast={tmp_path}/fast.xml")
+
+    assert (ran.returncode, "crashpoint" in ran.stderr) == (1, True)

@@ -15,6 +15,8 @@ from msgspec import Struct
 from kuryrctl.core.cluster import ClusterState, Interface, KuryrNode, KuryrPort, Namespace, Node, Pod
 from kuryrctl.core.errors import Conflict, Invalid, KuryrError, NotFound
 from kuryrctl.core.kinds import Kind
+from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.kube import wire
 from kuryrctl.kube.api import Api, Mutation, decoded
 from kuryrctl.kube.errors import Gone
@@ -220,6 +222,9 @@ class Kube:
 
 def _state(listed: Mapping[Kind, tuple[KubeObject, ...]]) -> ClusterState:
     objects = [item for items in listed.values() for item in items]
+    policies = [item for item in objects if isinstance(item, NetworkPolicy)]
+    services = [item for item in objects if isinstance(item, Service)]
+    slices = [item for item in objects if isinstance(item, EndpointSlice)]
     namespaces = {item.name: item for item in objects if isinstance(item, Namespace)}
     return ClusterState(
         kube_system_uid=namespaces["kube-system"].uid if "kube-system" in namespaces else "",
@@ -228,5 +233,8 @@ def _state(listed: Mapping[Kind, tuple[KubeObject, ...]]) -> ClusterState:
         namespaces=namespaces,
         kuryr_ports={f"{item.namespace}/{item.name}": item for item in objects if isinstance(item, KuryrPort)},
         kuryr_nodes={item.name: item for item in objects if isinstance(item, KuryrNode)},
+        policies={item.full_name: item for item in policies},
+        services={item.full_name: item for item in services},
+        endpoint_slices={item.full_name: item for item in slices},
         complete=frozenset(listed),
     )

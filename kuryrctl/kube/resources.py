@@ -5,13 +5,24 @@ One record for each kind; `client` and `watch` know no kind by name.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
 from kuryrctl.core.kinds import Kind
-from kuryrctl.kube import wire
+from kuryrctl.kube import policy_wire, wire
+
+Wire: TypeAlias = (
+    wire.PodWire
+    | wire.NodeWire
+    | wire.NamespaceWire
+    | wire.KuryrPortWire
+    | wire.KuryrNodeWire
+    | policy_wire.NetworkPolicyWire
+    | policy_wire.ServiceWire
+    | policy_wire.EndpointSliceWire
+)
 
 
 class Resource(Struct, frozen=True):
@@ -23,7 +34,7 @@ class Resource(Struct, frozen=True):
     title: str
     base: str
     plural: str
-    item: type[wire.Wire]
+    item: type[Wire]
     page: Any
     node_selector: tuple[str, str] = ("", "")
 
@@ -65,6 +76,21 @@ RESOURCES: dict[Kind, Resource] = {
     ),
     Kind.KURYR_NODE: Resource(
         "KuryrNode", _OURS, "kuryrnodes", wire.KuryrNodeWire, wire.Page[wire.KuryrNodeWire], _OWN_NAME
+    ),
+    Kind.NETWORK_POLICY: Resource(
+        "NetworkPolicy",
+        "/apis/networking.k8s.io/v1",
+        "networkpolicies",
+        policy_wire.NetworkPolicyWire,
+        wire.Page[policy_wire.NetworkPolicyWire],
+    ),
+    Kind.SERVICE: Resource("Service", _CORE, "services", policy_wire.ServiceWire, wire.Page[policy_wire.ServiceWire]),
+    Kind.ENDPOINT_SLICE: Resource(
+        "EndpointSlice",
+        "/apis/discovery.k8s.io/v1",
+        "endpointslices",
+        policy_wire.EndpointSliceWire,
+        wire.Page[policy_wire.EndpointSliceWire],
     ),
 }
 """The kinds of the cluster, in the order in which they are observed."""

@@ -12,10 +12,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort, Namespace, Node, Plugged, Pod
+from kuryrctl.core.cluster import ContainerPort, Interface, KuryrNode, KuryrPort, Namespace, Node, Plugged, Pod
 from kuryrctl.core.names import shortened
+from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.services import EndpointSlice, Service
 
-KubeObject: TypeAlias = Pod | Node | Namespace | KuryrPort | KuryrNode
+KubeObject: TypeAlias = Pod | Node | Namespace | KuryrPort | KuryrNode | NetworkPolicy | Service | EndpointSlice
 W = TypeVar("W")
 
 GROUP = "kuryr.openstack.org"
@@ -66,11 +68,39 @@ class PodIP(Struct):
     ip: str = ""
 
 
+class ContainerPortWire(Struct, rename="camel"):
+    """core/v1 ContainerPort."""
+
+    container_port: int
+    name: str = ""
+    protocol: str | None = None
+
+
+class ContainerWire(Struct, rename="camel"):
+    """What is read of a core/v1 Container."""
+
+    ports: list[ContainerPortWire] | None = None
+    restart_policy: str = ""
+
+
 class PodSpecWire(Struct, rename="camel"):
     """core/v1 PodSpec."""
 
     node_name: str = ""
     host_network: bool = False
+    containers: list[ContainerWire] | None = None
+    init_containers: list[ContainerWire] | None = None
+
+    @property
+    def named_ports(self) -> tuple[ContainerPort, ...]:
+        """Those of containers, and of init containers that go on beside them (restartPolicy Always)."""
+        beside = [each for each in self.init_containers or () if each.restart_policy == "Always"]
+        return tuple(
+            ContainerPort(port.name, port.container_port, port.protocol or "TCP")
+            for container in (*(self.containers or ()), *beside)
+            for port in container.ports or ()
+            if port.name
+        )
 
 
 class PodStatusWire(Struct):
@@ -101,6 +131,7 @@ class PodWire(Struct):
             labels=meta.labels or {},
             ips=tuple(entry.ip for entry in self.status.pod_ips or ()),
             created_s=_seconds(meta.creation_timestamp),
+            ports=self.spec.named_ports,
         )
 
 
@@ -221,9 +252,6 @@ class KuryrNodeWire(Struct):
             version=self.status.version,
             error=self.status.error,
         )
-
-
-Wire: TypeAlias = PodWire | NodeWire | NamespaceWire | KuryrPortWire | KuryrNodeWire
 
 
 class WatchLine(Struct):

@@ -22,12 +22,14 @@ from kuryrctl.core.index import Own, Ports, find_own
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import NODE, POD, Identity
 from kuryrctl.core.plan import Outcome
+from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.specs import KuryrNodeSpec
 from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key
 from kuryrctl.reconcile import cloud_states
 from kuryrctl.reconcile.moments import Moments, older
 
-KubeObject = Pod | Node | Namespace | KuryrPort | KuryrNode
+KubeObject = Pod | Node | Namespace | KuryrPort | KuryrNode | NetworkPolicy | Service | EndpointSlice
 _EMPTY_OWN = Own(Identity("", "", ""), MappingProxyType({}))
 
 
@@ -155,7 +157,7 @@ class State:
                 return self._kuryr_port(thing, deleted)
             case KuryrNode():
                 return self._kuryr_node(thing, deleted)
-        if thing.name == "kube-system":
+        if isinstance(thing, Namespace) and thing.name == "kube-system":
             self.kube_system_uid = "" if deleted else thing.uid
         return set()
 

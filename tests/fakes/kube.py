@@ -26,7 +26,9 @@ _OURS = "apis/kuryr.openstack.org/v1"
 _RBAC = "apis/rbac.authorization.k8s.io/v1"
 _ADMISSION = "apis/admissionregistration.k8s.io/v1"
 _PLACES = {
-    "api/v1": {"namespaces": False, "nodes": False, "pods": True, "serviceaccounts": True},
+    "api/v1": {"namespaces": False, "nodes": False, "pods": True, "serviceaccounts": True, "services": True},
+    "apis/networking.k8s.io/v1": {"networkpolicies": True},
+    "apis/discovery.k8s.io/v1": {"endpointslices": True},
     _OURS: {"kuryrports": True, "kuryrnodes": False},
     "apis/coordination.k8s.io/v1": {"leases": True},
     "apis/events.k8s.io/v1": {"events": True},
@@ -261,13 +263,38 @@ class FakeKube:
         phase: str = "Pending",
         ips: tuple[str, ...] = (),
         uid: str = "",
+        ports: Mapping[str, int] | None = None,
     ) -> str:
-        """A pod, scheduled already where `node` is given; its uid."""
-        spec: Object = {"containers": [{"name": "c", "image": "i"}]}
+        """A pod, scheduled already where `node` is given; `ports` are its named TCP ports. Its uid."""
+        named = [{"name": port, "containerPort": number, "protocol": "TCP"} for port, number in (ports or {}).items()]
+        spec: Object = {"containers": [{"name": "c", "image": "i"} | ({"ports": named} if named else {})]}
         spec |= ({"nodeName": node} if node else {}) | ({"hostNetwork": True} if host_network else {})
         status = {"phase": phase, "podIPs": [{"ip": ip} for ip in ips]}
         body = {"metadata": {"labels": dict(labels or {}), "uid": uid}, "spec": spec, "status": status}
         return self._made(("pods", namespace, name), body)
+
+    def apply(self, plural: str, namespace: str, name: str, **parts: Any) -> str:
+        """An object of this kind as it should be, made or changed (``spec=…``, ``labels=…``); its uid."""
+        labels = parts.pop("labels", {})
+        with self.changed:
+            there = self._objects.get((plural, namespace, name))
+            if there is None:
+                return self._made((plural, namespace, name), {"metadata": {"labels": labels}, **parts})
+            meta = {**there["metadata"], "labels": labels}
+            self._store((plural, namespace, name), {"metadata": meta, **parts})
+            return str(meta["uid"])
+
+    def remove(self, plural: str, namespace: str, name: str) -> None:
+        """The object is gone."""
+        with self.changed:
+            self._remove((plural, namespace, name))
+
+    def relabel(self, plural: str, namespace: str, name: str, labels: Mapping[str, str]) -> None:
+        """Its labels are these now."""
+        with self.changed:
+            there = copy.deepcopy(self._objects[plural, namespace, name])
+            there["metadata"]["labels"] = dict(labels)
+            self._store((plural, namespace, name), there)
 
     def schedule_pod(self, namespace: str, name: str, node: str) -> None:
         """The scheduler binds it: possible once."""

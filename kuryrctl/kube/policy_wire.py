@@ -1,0 +1,258 @@
+"""NetworkPolicies, Services and EndpointSlices as they travel, and how they become core types.
+
+The API server's defaults are filled in here, too: a manifest from a file means what it would mean once it was stored.
+Field meanings: Kubernetes API reference (networking.k8s.io/v1, core/v1, discovery.k8s.io/v1). Does not know: how they
+were read, whether an API server would accept them (`documents` does).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
+from kuryrctl.core.selectors import Operator, Requirement, Selector
+from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
+from kuryrctl.kube.wire import Meta
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+_NO_ADDRESS = ("", "None")
+
+
+class RequirementWire(Struct):
+    """metav1.LabelSelectorRequirement."""
+
+    key: str
+    operator: Operator
+    values: list[str] | None = None
+
+
+class SelectorWire(Struct, rename="camel"):
+    """metav1.LabelSelector."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[RequirementWire] | None = None
+
+    def core(self) -> Selector:
+        """As a core type: labels are requirements, too, sorted by key."""
+        labels = [Requirement(key, Operator.IN, (value,)) for key, value in sorted((self.match_labels or {}).items())]
+        expressions = [Requirement(e.key, e.operator, tuple(e.values or ())) for e in self.match_expressions or ()]
+        return Selector((*labels, *expressions))
+
+
+class IPBlockWire(Struct):
+    """networking/v1 IPBlock."""
+
+    cidr: str
+    except_: list[str] | None = field(default=None, name="except")
+
+
+class PeerWire(Struct, rename="camel"):
+    """networking/v1 NetworkPolicyPeer. An absent selector is None, an empty one matches everything."""
+
+    pod_selector: SelectorWire | None = None
+    namespace_selector: SelectorWire | None = None
+    ip_block: IPBlockWire | None = None
+
+    def core(self) -> Peer:
+        """As a core type."""
+        return Peer(
+            pod_selector=_selector(self.pod_selector),
+            namespace_selector=_selector(self.namespace_selector),
+            ip_block=IPBlock(self.ip_block.cidr, tuple(self.ip_block.except_ or ())) if self.ip_block else None,
+        )
+
+
+class PolicyPortWire(Struct, rename="camel"):
+    """networking/v1 NetworkPolicyPort."""
+
+    protocol: str | None = None
+    port: int | str | None = None
+    end_port: int | None = None
+
+    def core(self) -> PolicyPort:
+        """As a core type."""
+        return PolicyPort(self.protocol or "TCP", self.port, self.end_port)
+
+
+class IngressRuleWire(Struct):
+    """networking/v1 NetworkPolicyIngressRule."""
+
+    from_: list[PeerWire] | None = field(default=None, name="from")
+    ports: list[PolicyPortWire] | None = None
+
+    def core(self) -> PolicyRule:
+        """As a core type."""
+        return _rule(self.from_, self.ports)
+
+
+class EgressRuleWire(Struct):
+    """networking/v1 NetworkPolicyEgressRule."""
+
+    to: list[PeerWire] | None = None
+    ports: list[PolicyPortWire] | None = None
+
+    def core(self) -> PolicyRule:
+        """As a core type."""
+        return _rule(self.to, self.ports)
+
+
+class PolicyType(StrEnum):
+    """The words of `policyTypes`."""
+
+    INGRESS = "Ingress"
+    EGRESS = "Egress"
+
+
+class NetworkPolicySpecWire(Struct, rename="camel"):
+    """networking/v1 NetworkPolicySpec. An absent `podSelector` selects all pods, as an empty one."""
+
+    pod_selector: SelectorWire | None = None
+    policy_types: list[PolicyType] | None = None
+    ingress: list[IngressRuleWire] | None = None
+    egress: list[EgressRuleWire] | None = None
+
+    @property
+    def directions(self) -> frozenset[Direction]:
+        """Given, or the API's default: ingress, and egress where there are egress rules."""
+        if self.policy_types:
+            return frozenset(Direction(word.lower()) for word in self.policy_types)
+        return frozenset(Direction) if self.egress else frozenset((Direction.INGRESS,))
+
+
+class NetworkPolicyWire(Struct):
+    """networking/v1 NetworkPolicy."""
+
+    metadata: Meta
+    spec: NetworkPolicySpecWire = field(default_factory=NetworkPolicySpecWire)
+
+    def core(self) -> NetworkPolicy:
+        """As a core type."""
+        spec = self.spec
+        return NetworkPolicy(
+            namespace=self.metadata.namespace,
+            name=self.metadata.name,
+            uid=self.metadata.uid,
+            pod_selector=(spec.pod_selector or SelectorWire()).core(),
+            directions=spec.directions,
+            ingress=tuple(rule.core() for rule in spec.ingress or ()),
+            egress=tuple(rule.core() for rule in spec.egress or ()),
+        )
+
+
+class ServicePortWire(Struct, rename="camel"):
+    """core/v1 ServicePort."""
+
+    port: int
+    protocol: str | None = None
+    name: str = ""
+    target_port: int | str | None = None
+
+    def core(self) -> ServicePort:
+        """As a core type: without a target port it is the port."""
+        return ServicePort(self.port, self.protocol or "TCP", self.name, self.target_port or self.port)
+
+
+class ServiceSpecWire(Struct, rename="camel"):
+    """core/v1 ServiceSpec."""
+
+    type: str = "ClusterIP"
+    cluster_ip: str = field(default="", name="clusterIP")
+    cluster_ips: list[str] | None = field(default=None, name="clusterIPs")
+    ports: list[ServicePortWire] | None = None
+
+
+class ServiceWire(Struct):
+    """core/v1 Service."""
+
+    metadata: Meta
+    spec: ServiceSpecWire = field(default_factory=ServiceSpecWire)
+
+    def core(self) -> Service:
+        """As a core type."""
+        addresses = self.spec.cluster_ips or [self.spec.cluster_ip]
+        return Service(
+            namespace=self.metadata.namespace,
+            name=self.metadata.name,
+            uid=self.metadata.uid,
+            type=self.spec.type,
+            cluster_ips=tuple(address for address in addresses if address not in _NO_ADDRESS),
+            ports=tuple(port.core() for port in self.spec.ports or ()),
+        )
+
+
+class EndpointConditionsWire(Struct):
+    """discovery/v1 EndpointConditions; None: unknown."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class TargetReference(Struct):
+    """What is read of a core/v1 ObjectReference."""
+
+    kind: str = ""
+    uid: str = ""
+
+
+class EndpointWire(Struct, rename="camel"):
+    """discovery/v1 Endpoint."""
+
+    addresses: list[str]
+    conditions: EndpointConditionsWire = field(default_factory=EndpointConditionsWire)
+    target_ref: TargetReference | None = None
+
+    def core(self) -> Endpoint:
+        """As a core type: an unknown `ready` counts as true, an unknown `serving` as `ready` (API reference)."""
+        ready = self.conditions.ready is not False
+        target = self.target_ref
+        return Endpoint(
+            addresses=tuple(self.addresses),
+            ready=ready,
+            serving=ready if self.conditions.serving is None else self.conditions.serving,
+            terminating=bool(self.conditions.terminating),
+            pod_uid=target.uid if target and target.kind == "Pod" else "",
+        )
+
+
+class EndpointPortWire(Struct):
+    """discovery/v1 EndpointPort."""
+
+    name: str | None = None
+    port: int | None = None
+    protocol: str | None = None
+
+    def core(self) -> EndpointPort:
+        """As a core type."""
+        return EndpointPort(self.name or "", self.port, self.protocol or "TCP")
+
+
+class EndpointSliceWire(Struct, rename="camel"):
+    """discovery/v1 EndpointSlice."""
+
+    metadata: Meta
+    address_type: str
+    endpoints: list[EndpointWire] | None = None
+    ports: list[EndpointPortWire] | None = None
+
+    def core(self) -> EndpointSlice:
+        """As a core type."""
+        return EndpointSlice(
+            namespace=self.metadata.namespace,
+            name=self.metadata.name,
+            uid=self.metadata.uid,
+            service=(self.metadata.labels or {}).get(SERVICE_LABEL, ""),
+            address_type=self.address_type,
+            endpoints=tuple(endpoint.core() for endpoint in self.endpoints or ()),
+            ports=tuple(port.core() for port in self.ports or ()),
+        )
+
+
+def _selector(wire: SelectorWire | None) -> Selector | None:
+    return None if wire is None else wire.core()
+
+
+def _rule(peers: list[PeerWire] | None, ports: list[PolicyPortWire] | None) -> PolicyRule:
+    return PolicyRule(tuple(peer.core() for peer in peers or ()), tuple(port.core() for port in ports or ()))

@@ -21,86 +21,35 @@ import struct
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Struct
 
 from tests.faults.faults import Answer, Cut, Delay, EditLines, Fault, Hook, Refuse, Rewrite, Silence, Swallow
+from tests.faults.rules import Call, Rule, Rules, kind_of
 
-MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+__all__ = ["Call", "Proxy", "Rule", "kind_of", "kubeconfig_of", "of_kubeconfig"]
+
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
-class Rule(Struct, frozen=True):
-    """The calls whose kind matches `kind` and whose path and query contain `target` (both regular expressions).
-
-    The first `skip` of them pass, the next `times` (0: all) get the fault.
-    """
-
-    fault: Fault
-    kind: str = ".*"
-    target: str = ""
-    skip: int = 0
-    times: int = 1
-
-
-class Call(Struct, frozen=True):
-    """One call that came. `target` is path and query."""
-
-    method: str
-    target: str
-
-    @property
-    def kind(self) -> str:
-        """``POST ports``, ``PUT ports/tags``, ``WATCH pods``, ``PATCH kuryrports/status``, ``POST auth/tokens``."""
-        return kind_of(self.method, self.target)
-
-    @property
-    def mutates(self) -> bool:
-        """Whether its method is one that changes something."""
-        return self.method in MUTATING
-
-
-def kind_of(method: str, target: str) -> str:
-    """The method (``WATCH`` for a watch) and the resource of a call, without names and ids."""
-    url = urlsplit(target)
-    parts = [part for part in url.path.split("/") if part]
-    if "true" in parse_qs(url.query).get("watch", []) or "1" in parse_qs(url.query).get("watch", []):
-        method = "WATCH"
-    match parts:
-        case ["v3", *rest]:
-            return f"{method} {'/'.join(rest)}"
-        case ["v2.0", *rest] | ["api", _, *rest] | ["apis", _, _, *rest]:
-            pass
-        case rest:
-            pass
-    if len(rest) > 2 and rest[0] == "namespaces" and parts[0] in ("api", "apis"):
-        rest = rest[2:]
-    return f"{method} {'/'.join((*rest[:1], *rest[2:3]))}"
-
-
-class Proxy:
-    """See the module. `calls` are those that came, `injected` is what was done, as (fault, kind of call)."""
+class Proxy(Rules):
+    """See the module."""
 
     def __init__(self, upstream: str, context: ssl.SSLContext | None = None) -> None:
+        super().__init__()
         url = urlsplit(upstream)
         assert url.hostname, upstream
         self._host, self._port, self._context = url.hostname, url.port, context
         self._tls = url.scheme == "https"
-        self._lock = threading.Lock()
-        self._rules: list[Rule] = []
-        self._seen: Counter[int] = Counter()
         self._open: set[_Handler] = set()
+        self._open_lock = threading.Lock()
         self._refusing_until_s = 0.0
-        self.calls: list[Call] = []
-        self.injected: list[tuple[str, str]] = []
         self._listen(0)
 
     def __enter__(self) -> Proxy:
@@ -114,33 +63,12 @@ class Proxy:
         """Where we are to connect to."""
         return f"http://127.0.0.1:{self._address[1]}"
 
-    def add(self, *rules: Rule) -> None:
-        """More rules; of those that match a call, the oldest that is not used up acts."""
-        with self._lock:
-            self._rules += rules
-
-    def clear(self) -> None:
-        """No more faults; what was recorded stays."""
-        with self._lock:
-            self._rules.clear()
-            self._seen.clear()
-
-    def waiting(self) -> list[Rule]:
-        """The rules that have not done all they were added for."""
-        with self._lock:
-            return [rule for n, rule in enumerate(self._rules) if self._seen[n] < rule.skip + max(rule.times, 1)]
-
-    def count(self, kind: str = ".*") -> int:
-        """How many calls of these kinds (a regular expression) came."""
-        with self._lock:
-            return sum(bool(re.fullmatch(kind, call.kind)) for call in self.calls)
-
     def cut(self, kind: str = "WATCH .*") -> int:
         """Reset the connections of these kinds that are open now; how many."""
-        with self._lock:
+        with self._open_lock:
             handlers = [handler for handler in self._open if re.fullmatch(kind, handler.call.kind)]
         for handler in handlers:
-            self._record("cut", handler.call)
+            self.record("cut", handler.call)
             handler.abort()
         return len(handlers)
 
@@ -148,37 +76,20 @@ class Proxy:
         """End the listener and every connection."""
         self.clear()
         self._stop_listening()
-        with self._lock:
+        with self._open_lock:
             handlers = list(self._open)
         for handler in handlers:
             handler.abort()
 
     # -- for the handlers
 
-    def _take(self, handler: _Handler) -> Fault | None:
-        """Record a call; the fault that it gets."""
-        call = handler.call
-        with self._lock:
-            self.calls.append(call)
+    def _opened(self, handler: _Handler) -> Fault | None:
+        with self._open_lock:
             self._open.add(handler)
-            for n, rule in enumerate(self._rules):
-                if not re.fullmatch(rule.kind, call.kind) or not re.search(rule.target, call.target):
-                    continue
-                if rule.times and self._seen[n] >= rule.skip + rule.times:
-                    continue
-                self._seen[n] += 1
-                if self._seen[n] > rule.skip:
-                    if not isinstance(rule.fault, Hook):
-                        self.injected.append((rule.fault.name, call.kind))
-                    return rule.fault
-        return None
-
-    def _record(self, fault: str, call: Call) -> None:
-        with self._lock:
-            self.injected.append((fault, call.kind))
+        return self.take(handler.call)
 
     def _ended(self, handler: _Handler) -> None:
-        with self._lock:
+        with self._open_lock:
             self._open.discard(handler)
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -238,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.call = Call(self.command, self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
-            self._do(proxy._take(self), body)
+            self._do(proxy._opened(self), body)
         except (OSError, http.client.HTTPException):  # one of the two sides is gone: the other is told the same way
             self.abort()
         finally:

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     PORT = "port"
     KURYR_PORT = "kuryr-port"
     KURYR_NODE = "kuryr-node"
+    KURYR_PROBE = "kuryr-probe"
     POD = "pod"
     NODE = "node"
     NAMESPACE = "namespace"

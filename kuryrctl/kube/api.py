@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from kuryrctl.core.errors import Invalid, NotFound, Owner
+from kuryrctl.core.errors import Conflict, Invalid, NotFound, Owner
 from kuryrctl.kube.errors import error_of
-from kuryrctl.kube.transport import JSON, Response, Transport
+from kuryrctl.kube.transport import JSON, JSON_PATCH, Response, Transport
+from kuryrctl.kube.wire import Bookmark
 
 T = TypeVar("T")
 
@@ -62,6 +63,39 @@ class Api:
                 raise
             return None
 
+    def delete(self, path: str, doing: str, uid: str) -> None:
+        """Delete the object with this uid; if it is gone, or another has its name, that is success."""
+        _require(uid, doing)
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        try:
+            self.call("DELETE", path, doing, body=options)
+        except NotFound:
+            return
+        except Conflict:
+            there = self.get(path, doing, Bookmark)
+            if there and there.metadata.uid == uid:
+                raise
+
+    def report(self, path: str, doing: str, uid: str, status: Any) -> Response:
+        """Write the status (`path` ends with it) of the object with this uid; its spec is not touched.
+
+        Raises NotFound when it is gone, Conflict when another object has its name.
+        """
+        _require(uid, doing)
+        # The uid is tested by the patch itself: a status write of a custom resource ignores a uid in its metadata.
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        try:
+            return self.call("PATCH", path, doing, body=patch, content_type=JSON_PATCH)
+        except Invalid as error:
+            there = self.get(path.removesuffix("/status"), doing, Bookmark)
+            if error.code == "KUBE-INVALID" and there and there.metadata.uid != uid:
+                message = f"{doing}: another object has its name (uid {there.metadata.uid}, not {uid})"
+                raise Conflict(message, code="KUBE-CONFLICT", request_id=error.request_id) from error
+            raise
+
 
 def decoded(response: Response, doing: str, type_: type[T]) -> T:
     """The body as a typed struct; raises Invalid where it is not one."""
@@ -70,3 +104,8 @@ def decoded(response: Response, doing: str, type_: type[T]) -> T:
     except msgspec.DecodeError as error:
         message = f"{doing}: the answer of the API server is not understood: {error}"
         raise Invalid(message, code="KUBE-DECODE", owner=Owner.KUBERNETES) from error
+
+
+def _require(uid: str, doing: str) -> None:
+    if not uid:
+        raise Invalid(f"{doing}: its uid is not known", code="KUBE-NO-UID")

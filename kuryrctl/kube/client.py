@@ -13,17 +13,19 @@ from typing import Any
 from msgspec import Struct
 
 from kuryrctl.core.cluster import ClusterState, Interface, KuryrNode, KuryrPort, Namespace, Node, Pod
-from kuryrctl.core.errors import Conflict, Invalid, KuryrError, NotFound
+from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.probe import KuryrProbe
 from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.kube import wire
 from kuryrctl.kube.api import Api, Mutation, decoded
 from kuryrctl.kube.errors import Gone
 from kuryrctl.kube.events import EventRecorder, ObjectRef
 from kuryrctl.kube.install import Finding, Installer
-from kuryrctl.kube.resources import RESOURCES
-from kuryrctl.kube.transport import JSON, JSON_PATCH, MERGE_PATCH, Response, Transport
+from kuryrctl.kube.probes import Probes
+from kuryrctl.kube.resources import OBSERVED, RESOURCES
+from kuryrctl.kube.transport import MERGE_PATCH, Transport
 from kuryrctl.kube.watch import Watch
 from kuryrctl.kube.wire import KubeObject, KuryrNodeWire, KuryrPortWire
 
@@ -50,6 +52,7 @@ class Kube:
         page_size: int = PAGE_SIZE,
     ) -> None:
         self.api = Api(transport, on_mutation)
+        self.probes = Probes(self.api)
         self._page_size = page_size
         self._events = EventRecorder(self.api)
         self._installer = Installer(self.api)
@@ -64,7 +67,7 @@ class Kube:
         """Consistent lists of every kind, and why the kinds that are not `complete` are not."""
         listed: dict[Kind, tuple[KubeObject, ...]] = {}
         errors: dict[Kind, KuryrError] = {}
-        for kind in RESOURCES:
+        for kind in OBSERVED:
             try:
                 listed[kind] = self.list_kind(kind).items
             except KuryrError as error:
@@ -108,7 +111,7 @@ class Kube:
     def delete_kuryr_port(self, namespace: str, name: str, uid: str) -> None:
         """Delete the one with this uid; if it is gone, or another has its name, that is success."""
         path = RESOURCES[Kind.KURYR_PORT].path(name, namespace)
-        self._delete(path, f"delete KuryrPort {namespace}/{name}", uid)
+        self.api.delete(path, f"delete KuryrPort {namespace}/{name}", uid)
 
     def write_kuryr_node(self, name: str, node_uid: str, node_port: Interface | None) -> KuryrNode:
         """Create it or set its node port. A KuryrNode of an earlier node of that name (other uid) is replaced."""
@@ -116,7 +119,7 @@ class Kube:
         doing = f"write KuryrNode {name}"
         current = self.api.get(path, doing, KuryrNodeWire)
         if current and node_uid not in {owner.uid for owner in current.metadata.owner_references or ()}:
-            self._delete(path, doing, current.metadata.uid)
+            self.api.delete(path, doing, current.metadata.uid)
             current = None
         if current is None:
             body = wire.kuryr_node_body(name, node_uid, node_port)
@@ -130,7 +133,13 @@ class Kube:
 
     def delete_kuryr_node(self, name: str, uid: str) -> None:
         """Delete the one with this uid; if it is gone, or another has its name, that is success."""
-        self._delete(RESOURCES[Kind.KURYR_NODE].path(name), f"delete KuryrNode {name}", uid)
+        self.api.delete(RESOURCES[Kind.KURYR_NODE].path(name), f"delete KuryrNode {name}", uid)
+
+    def delete_expired_probes(self, now_s: float) -> None:
+        """Delete the KuryrProbes whose time to live is over at `now_s` (seconds since the epoch)."""
+        for probe in self.list_kind(Kind.KURYR_PROBE).items:
+            if isinstance(probe, KuryrProbe) and probe.expired(now_s):
+                self.probes.delete(probe)
 
     # -- the agent's writes
 
@@ -142,7 +151,7 @@ class Kube:
         status = wire.KuryrPortStatusWire(port.bound, port.since, port.error, port.sandbox)
         path = RESOURCES[Kind.KURYR_PORT].path(port.name, port.namespace, "status")
         doing = f"report on KuryrPort {port.namespace}/{port.name}"
-        return decoded(self._report(path, doing, port.uid, status), doing, KuryrPortWire).core()
+        return decoded(self.api.report(path, doing, port.uid, status), doing, KuryrPortWire).core()
 
     def write_kuryr_node_status(self, node: KuryrNode) -> KuryrNode:
         """Write `heartbeat_s`, `plugged`, `version`, `error`; errors as of `write_kuryr_port_status`."""
@@ -154,7 +163,7 @@ class Kube:
         }
         path = RESOURCES[Kind.KURYR_NODE].path(node.name, subresource="status")
         doing = f"report on KuryrNode {node.name}"
-        return decoded(self._report(path, doing, node.uid, status), doing, KuryrNodeWire).core()
+        return decoded(self.api.report(path, doing, node.uid, status), doing, KuryrNodeWire).core()
 
     # -- for people
 
@@ -188,36 +197,6 @@ class Kube:
             if not page.metadata.continue_:
                 return Listed(kind, tuple(found), page.metadata.resource_version)
             query["continue"] = page.metadata.continue_
-
-    def _delete(self, path: str, doing: str, uid: str) -> None:
-        if not uid:
-            raise Invalid(f"{doing}: its uid is not known", code="KUBE-NO-UID")
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-        try:
-            self.api.call("DELETE", path, doing, body=options, content_type=JSON)
-        except NotFound:
-            return
-        except Conflict:
-            there = self.api.get(path, doing, wire.Bookmark)
-            if there and there.metadata.uid == uid:
-                raise
-
-    def _report(self, path: str, doing: str, uid: str, status: Any) -> Response:
-        if not uid:
-            raise Invalid(f"{doing}: its uid is not known", code="KUBE-NO-UID")
-        # The uid is tested by the patch itself: a status write of a custom resource ignores a uid in its metadata.
-        patch = [
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": status},
-        ]
-        try:
-            return self.api.call("PATCH", path, doing, body=patch, content_type=JSON_PATCH)
-        except Invalid as error:
-            there = self.api.get(path.removesuffix("/status"), doing, wire.Bookmark)
-            if error.code == "KUBE-INVALID" and there and there.metadata.uid != uid:
-                message = f"{doing}: another object has its name (uid {there.metadata.uid}, not {uid})"
-                raise Conflict(message, code="KUBE-CONFLICT", request_id=error.request_id) from error
-            raise
 
 
 def _state(listed: Mapping[Kind, tuple[KubeObject, ...]]) -> ClusterState:

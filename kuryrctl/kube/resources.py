@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from kuryrctl.core.kinds import Kind
-from kuryrctl.kube import policy_wire, wire
+from kuryrctl.kube import policy_wire, probe_wire, wire
 
 Wire: TypeAlias = (
     wire.PodWire
@@ -19,6 +19,7 @@ Wire: TypeAlias = (
     | wire.NamespaceWire
     | wire.KuryrPortWire
     | wire.KuryrNodeWire
+    | probe_wire.KuryrProbeWire
     | policy_wire.NetworkPolicyWire
     | policy_wire.ServiceWire
     | policy_wire.EndpointSliceWire
@@ -59,6 +60,7 @@ class Resource(Struct, frozen=True):
 _CORE = "/api/v1"
 _OURS = f"/apis/{wire.API_VERSION}"
 _OWN_NAME = ("fieldSelector", "metadata.name={node}")
+_LABELLED = ("labelSelector", wire.NODE_LABEL + "={label}")
 
 RESOURCES: dict[Kind, Resource] = {
     Kind.POD: Resource(
@@ -72,7 +74,7 @@ RESOURCES: dict[Kind, Resource] = {
         "kuryrports",
         wire.KuryrPortWire,
         wire.Page[wire.KuryrPortWire],
-        ("labelSelector", wire.NODE_LABEL + "={label}"),
+        _LABELLED,
     ),
     Kind.KURYR_NODE: Resource(
         "KuryrNode", _OURS, "kuryrnodes", wire.KuryrNodeWire, wire.Page[wire.KuryrNodeWire], _OWN_NAME
@@ -92,5 +94,16 @@ RESOURCES: dict[Kind, Resource] = {
         policy_wire.EndpointSliceWire,
         wire.Page[policy_wire.EndpointSliceWire],
     ),
+    Kind.KURYR_PROBE: Resource(
+        "KuryrProbe",
+        _OURS,
+        "kuryrprobes",
+        probe_wire.KuryrProbeWire,
+        wire.Page[probe_wire.KuryrProbeWire],
+        _LABELLED,
+    ),
 }
-"""The kinds of the cluster, in the order in which they are observed."""
+"""Every kind that is read."""
+
+OBSERVED: tuple[Kind, ...] = tuple(kind for kind in RESOURCES if kind is not Kind.KURYR_PROBE)
+"""What an observation of the cluster consists of, in its order: nothing is desired because of a probe."""

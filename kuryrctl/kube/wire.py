@@ -15,9 +15,12 @@ from msgspec import Struct, field
 from kuryrctl.core.cluster import ContainerPort, Interface, KuryrNode, KuryrPort, Namespace, Node, Plugged, Pod
 from kuryrctl.core.names import shortened
 from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.probe import KuryrProbe
 from kuryrctl.core.services import EndpointSlice, Service
 
-KubeObject: TypeAlias = Pod | Node | Namespace | KuryrPort | KuryrNode | NetworkPolicy | Service | EndpointSlice
+KubeObject: TypeAlias = (
+    Pod | Node | Namespace | KuryrPort | KuryrNode | KuryrProbe | NetworkPolicy | Service | EndpointSlice
+)
 W = TypeVar("W")
 
 GROUP = "kuryr.openstack.org"

@@ -29,7 +29,7 @@ _PLACES = {
     "api/v1": {"namespaces": False, "nodes": False, "pods": True, "serviceaccounts": True, "services": True},
     "apis/networking.k8s.io/v1": {"networkpolicies": True},
     "apis/discovery.k8s.io/v1": {"endpointslices": True},
-    _OURS: {"kuryrports": True, "kuryrnodes": False},
+    _OURS: {"kuryrports": True, "kuryrnodes": False, "kuryrprobes": True},
     "apis/coordination.k8s.io/v1": {"leases": True},
     "apis/events.k8s.io/v1": {"events": True},
     "apis/apiextensions.k8s.io/v1": {"customresourcedefinitions": False},

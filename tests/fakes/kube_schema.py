@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +15,19 @@ from kuryrctl.kube.install import manifests
 
 _KNOWN = {
     "type", "description", "properties", "required", "items", "pattern", "minLength", "maxLength", "minItems",
-    "maxItems", "minimum", "maximum", "nullable", "format", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
-    "x-kubernetes-validations",
+    "maxItems", "minimum", "maximum", "nullable", "format", "enum",
+    "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 }  # fmt: skip
 _TYPES: dict[str, type | tuple[type, ...]] = {
-    "object": dict, "array": list, "string": str, "integer": int, "boolean": bool,
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
 }  # fmt: skip
-_IMMUTABLE = "self == oldSelf"
+_RULES: dict[str, Callable[[Any, Any], bool]] = {
+    "self == oldSelf": lambda new, old: old is None or new == old,
+    "(self.protocol == 'ICMP') != (has(self.port) && self.port > 0)": lambda new, old: (
+        (new.get("protocol") == "ICMP") != (new.get("port", 0) > 0)
+    ),
+}
+"""What our CEL rules mean."""
 
 
 @functools.cache
@@ -55,15 +61,9 @@ def problems(schema: dict[str, Any], value: Any, old: Any, path: str) -> Iterato
     if value is None and schema.get("nullable"):
         return
     expected = _TYPES[schema["type"]]
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+    if not isinstance(value, expected) or (schema["type"] in ("integer", "number") and isinstance(value, bool)):
         yield f"{path}: Invalid value: must be of type {schema['type']}"
         return
-    if (
-        old is not None
-        and old != value
-        and any(r["rule"] == _IMMUTABLE for r in schema.get("x-kubernetes-validations", ()))
-    ):
-        yield f"{path}: Invalid value: {schema['x-kubernetes-validations'][0]['message']}"
     match value:
         case dict():
             yield from _object(schema, value, old, path)
@@ -71,8 +71,13 @@ def problems(schema: dict[str, Any], value: Any, old: Any, path: str) -> Iterato
             yield from _array(schema, value, path)
         case str():
             yield from _string(schema, value, path)
-        case int() if not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        case int() | float() if not schema.get("minimum", value) <= value <= schema.get("maximum", value):
             yield f"{path}: Invalid value: {value}: out of range"
+    if "enum" in schema and value not in schema["enum"]:
+        yield f'{path}: Unsupported value: "{value}"'
+    for rule in schema.get("x-kubernetes-validations", ()):
+        if not _RULES[rule["rule"]](value, old):
+            yield f"{path}: Invalid value: {rule['message']}"
 
 
 def _object(schema: dict[str, Any], value: dict[str, Any], old: Any, path: str) -> Iterator[str]:

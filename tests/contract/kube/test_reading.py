@@ -9,7 +9,7 @@ import pytest
 from kuryrctl.core.cluster import KuryrPort, Pod
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import EventType, Gone, Kube, WatchEvent
-from kuryrctl.kube.resources import RESOURCES
+from kuryrctl.kube.resources import OBSERVED
 from tests.contract.kube.world import NODE_A, NODE_B, World, kuryr_port
 
 
@@ -47,7 +47,7 @@ def test_an_observation_is_complete_and_says_which_cluster_it_is(world: World) -
     state, errors = world.kube.observe()
 
     assert errors == {}
-    assert state.complete == set(RESOURCES)
+    assert state.complete == set(OBSERVED)
     assert state.kube_system_uid == state.namespaces["kube-system"].uid != ""
     assert state.pods[uid].full_name == f"{world.namespace}/web-0"
     assert not state.pods[uid].wants_port

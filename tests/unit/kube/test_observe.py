@@ -7,7 +7,7 @@ from kuryrctl.core.errors import Invalid, NotFound, Unavailable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Gone, Kube, Mutation
 from kuryrctl.kube.api import Api
-from kuryrctl.kube.resources import RESOURCES
+from kuryrctl.kube.resources import OBSERVED
 from kuryrctl.kube.transport import MERGE_PATCH
 from tests.contract.kube.world import refusal
 from tests.fakes.kube import FakeKube
@@ -44,7 +44,7 @@ def test_lists_are_consistent_reads_and_one_call_for_each_page() -> None:
 
     assert all("resourceVersion" not in path for _, path in fake.requests)
     assert sum("/pods?" in path for _, path in fake.requests) == 3
-    assert len(fake.requests) == 3 + (len(RESOURCES) - 1)
+    assert len(fake.requests) == 3 + (len(OBSERVED) - 1)
 
 
 def test_a_list_that_fails_half_way_is_unknown_and_its_error_is_told() -> None:
@@ -53,7 +53,7 @@ def test_a_list_that_fails_half_way_is_unknown_and_its_error_is_told() -> None:
 
     state, errors = Kube(fake, page_size=2).observe()
 
-    assert state.complete == set(RESOURCES) - {Kind.POD}
+    assert state.complete == set(OBSERVED) - {Kind.POD}
     assert state.pods == {}
     assert errors.keys() == {Kind.POD}
     assert isinstance(errors[Kind.POD], Unavailable)

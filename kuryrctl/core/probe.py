@@ -1,0 +1,109 @@
+"""KuryrProbe: "from this pod, try these addresses and ports", and what came of it.
+
+The limits stand in ``kube/manifests/15-kuryrprobe.yaml`` as well: the API server enforces them. Does not know: sockets,
+the API's wire shape.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import ip_address
+
+from msgspec import Struct
+
+MAX_TARGETS = 256
+MAX_COUNT = 10
+MIN_PACKET_BYTES = 64
+PAYLOAD = "echo kuryr"
+
+
+class Protocol(StrEnum):
+    """What is sent: a TCP connection is opened and closed, a datagram or an ICMP echo request wants an answer."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+    ICMP = "ICMP"
+
+
+class Result(StrEnum):
+    """How an attempt ended; its value is what people read.
+
+    refused: somebody answered that nobody listens (TCP reset, ICMP port unreachable). unreachable: a router or the
+    pod's own stack said so. time-out: nothing came back; for UDP also where the peer does not answer what it gets.
+    """
+
+    REACHABLE = "reachable"
+    REFUSED = "refused"
+    TIME_OUT = "time-out"
+    UNREACHABLE = "unreachable"
+    TOO_BIG = "needs fragmentation"
+    NOT_TRIED = "not tried"
+
+
+class Target(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One address to try. `port` is 0 for ICMP, and only there.
+
+    `packet_bytes` (ICMP only; 0: as small as can be) is the size of the whole IP packet, so that it compares with an
+    MTU; `dont_fragment` forbids to cut it. `payload` is what a UDP datagram carries: agnhost and echo servers answer
+    the default.
+    """
+
+    address: str
+    protocol: Protocol
+    port: int = 0
+    packet_bytes: int = 0
+    dont_fragment: bool = False
+    payload: str = PAYLOAD
+
+    @property
+    def family(self) -> str:
+        """``IPv4`` or ``IPv6``. Raises ValueError where the address is none."""
+        return f"IPv{ip_address(self.address).version}"
+
+
+class Attempt(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One try. `round_trip_ms` is None without an answer; `mtu_bytes` (0: not said) is what would have fitted.
+
+    `detail` is the system's own word for what went wrong.
+    """
+
+    result: Result
+    round_trip_ms: float | None = None
+    mtu_bytes: int = 0
+    detail: str = ""
+
+
+class KuryrProbe(Struct, frozen=True):
+    """A probe (namespaced as its pod). It is run once, by the agent of the pod's node, inside the pod's namespace.
+
+    spec (whoever asks): the pod (`pod`, `pod_uid`, `node`), `targets`, each tried `count` times with `timeout_ms`
+    for each attempt; after `ttl_s` seconds it is neither run nor kept. status (the agent): `started_at`,
+    `finished_at` (RFC 3339, empty until then), `attempts` of each target in the targets' order, or the `error` why
+    there are none. `run` names the probes that were made together.
+    """
+
+    namespace: str
+    name: str
+    pod: str
+    pod_uid: str
+    node: str
+    targets: tuple[Target, ...]
+    count: int = 1
+    timeout_ms: int = 2000
+    ttl_s: int = 300
+    run: str = ""
+    uid: str = ""
+    created_s: float = 0.0
+    started_at: str = ""
+    finished_at: str = ""
+    error: str = ""
+    attempts: tuple[tuple[Attempt, ...], ...] = ()
+
+    @property
+    def pod_name(self) -> str:
+        """The pod as ``namespace/name``."""
+        return f"{self.namespace}/{self.pod}"
+
+    def expired(self, now_s: float) -> bool:
+        """Whether its time to live is over at `now_s` (seconds since the epoch)."""
+        return now_s > self.created_s + self.ttl_s

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from kuryrctl.core import ownership
+from kuryrctl.core import names, ownership
 from kuryrctl.core.cloud import CloudState, Network, Port, Router, SecurityGroup, Subnet
 from kuryrctl.core.config import Config
 from kuryrctl.core.errors import Invalid, Owner
@@ -186,7 +186,7 @@ class _Finder:
     def claim(self, kind: Kind, roles: tuple[str, ...], things: Iterable[_T], adopted: Mapping[Key, OwnObject]) -> None:
         claims = [(ownership.claim_own(thing, self.identity, kind, roles), thing) for thing in things]
         chosen_by_us = [(claim, thing) for claim, thing in claims if claim.key not in adopted]
-        for claim, thing in sorted(chosen_by_us, key=lambda pair: (pair[0].proof is not Proof.TAGGED, pair[1].id)):
+        for claim, thing in sorted(chosen_by_us, key=_doubt):
             if claim.proof is Proof.SUSPICIOUS:
                 self.findings.append(_suspicious(kind, thing.id, thing.name, claim))
             elif claim.ours and claim.key in self.objects:
@@ -196,6 +196,12 @@ class _Finder:
                 self.objects[claim.key] = thing
                 if claim.proof is Proof.DERIVED:
                     self.untagged.add(claim.key)
+
+
+def _doubt(found: tuple[Claim, OwnObject]) -> tuple[bool, bool, str]:
+    """What makes one of two objects with the same marks the lesser one: tags can be copied, the description as well."""
+    claim, thing = found
+    return claim.proof is not Proof.TAGGED, thing.description != names.description(thing.tags), thing.id
 
 
 def _suspicious(kind: Kind, id_: str, name: str, claim: Claim) -> Finding:

@@ -22,14 +22,12 @@ from kuryrctl.core.index import Own, Ports, find_own
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import NODE, POD, Identity
 from kuryrctl.core.plan import Outcome
-from kuryrctl.core.policy.model import NetworkPolicy
-from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.specs import KuryrNodeSpec
 from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key
+from kuryrctl.kube import KubeObject
 from kuryrctl.reconcile import cloud_states
 from kuryrctl.reconcile.moments import Moments, older
 
-KubeObject = Pod | Node | Namespace | KuryrPort | KuryrNode | NetworkPolicy | Service | EndpointSlice
 _EMPTY_OWN = Own(Identity("", "", ""), MappingProxyType({}))
 
 

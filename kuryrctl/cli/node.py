@@ -75,9 +75,8 @@ class RunAgent(_OnNode):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Run until SIGTERM or SIGINT."""
-        from kuryrctl.core.kinds import Kind
         from kuryrctl.kube import Informer
-        from kuryrctl.node.agent import Agent, AgentOptions, connected
+        from kuryrctl.node.agent import FOLLOWED, Agent, AgentOptions, connected
 
         log_as_service()
         stop = threading.Event()
@@ -93,7 +92,7 @@ class RunAgent(_OnNode):
             options,
             ovsdb,
             kube,
-            lambda out: [Informer(kube, kind, out, node=node) for kind in (Kind.KURYR_PORT, Kind.KURYR_NODE)],
+            lambda out: [Informer(kube, kind, out, node=node) for kind in FOLLOWED],
         )
         try:
             agent.run(stop)

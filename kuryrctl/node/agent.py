@@ -2,7 +2,8 @@
 
 Its memory is Open vSwitch's database and the kernel: it may be killed at any moment and disturbs nothing when it
 starts again. Threads: one for each request, the watches' (outside), one that takes their messages in, one that
-reports, a few that re-point, and the caller's, which tidies up every 10 s. Knows no OpenStack and no container runtime.
+reports, a few that re-point, some that probe, and the caller's, which tidies up every 10 s. Knows no OpenStack and no
+container runtime.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from kuryrctl.core.cluster import KuryrPort
 from kuryrctl.core.errors import Invalid, KuryrError, Owner, Unavailable
+from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Message
 from kuryrctl.node.assignments import Assignments
 from kuryrctl.node.binder import BindRequest, Bound, UndoStack
@@ -28,9 +30,11 @@ from kuryrctl.node.commands import answer_command
 from kuryrctl.node.keeper import Busy, Keeper, interface_of
 from kuryrctl.node.ovs import OvsBinder
 from kuryrctl.node.ovsdb import Attachment, Ovsdb
+from kuryrctl.node.probe import Prober, Reports
 from kuryrctl.node.reporter import Cluster, Reporter
 from kuryrctl.node.server import Answer, Caller, Request, Server
 
+FOLLOWED: Final = (Kind.KURYR_PORT, Kind.KURYR_NODE, Kind.KURYR_PROBE)
 ASSIGNMENT_TIMEOUT_S: Final = 60.0
 TICK_S: Final = 10.0
 _STOP_GRACE_S: Final = 3.0
@@ -45,6 +49,13 @@ class Follower(Protocol):
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
+
+
+class AgentCluster(Cluster, Protocol):
+    """What the agent writes (`kube.Kube`)."""
+
+    @property
+    def probes(self) -> Reports: ...
 
 
 class AgentOptions(Struct, frozen=True):
@@ -70,13 +81,13 @@ def connected(options: AgentOptions, stop: threading.Event) -> Ovsdb | None:
 
 
 class Agent:
-    """One node's agent. `followers` makes the threads that follow KuryrPorts and the KuryrNode of this node."""
+    """One node's agent. `followers` makes the threads that follow the kinds FOLLOWED of this node."""
 
     def __init__(
         self,
         options: AgentOptions,
         ovsdb: Ovsdb,
-        cluster: Cluster,
+        cluster: AgentCluster,
         followers: Callable[[queue.Queue[Message]], list[Follower]],
     ) -> None:
         self._options = options
@@ -86,6 +97,7 @@ class Agent:
         self._ovsdb = ovsdb
         self._binder = OvsBinder(ovsdb)
         self._reporter = Reporter(cluster, self._assignments, ovsdb.attachments)
+        self._prober = Prober(options.node, cluster.probes, ovsdb.attachments)
         self._server = Server(options.socket, self.answer)
         self._stop = threading.Event()
         self._busy = Busy()
@@ -121,11 +133,15 @@ class Agent:
                 thread.stop()
             self._messages.put(None)
             self._keeper.stop()
+            self._prober.stop()
 
     def _read(self) -> None:
         """Take the watches' messages in, and put right what they ask to be put right."""
         while (message := self._messages.get()) is not None:
             try:
+                if message.kind is Kind.KURYR_PROBE:
+                    self._prober.take(message)
+                    continue
                 pods = self._assignments.put(message)
                 self._reporter.touch(pods)
                 self._keeper.look_at(pods, message.kind)

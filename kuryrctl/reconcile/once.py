@@ -47,7 +47,10 @@ def once(
     """
     with leading(parts, lease, scope, wait_s) as turn:
         narrow(turn, only)
-        return run(turn)
+        done = run(turn)
+        if not only:
+            turn.clean_up()
+        return done
 
 
 @contextmanager

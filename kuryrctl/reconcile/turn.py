@@ -6,6 +6,7 @@ when a run ends.
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections.abc import Callable, Iterable
@@ -35,6 +36,7 @@ from kuryrctl.reconcile.state import State
 
 CLUSTER_KINDS = frozenset({Kind.KURYR_PORT, Kind.KURYR_NODE})
 CLUSTER_WORKERS = 4
+_log = logging.getLogger(__name__)
 
 
 class Done(Struct, frozen=True):
@@ -177,6 +179,11 @@ class Turn:
         """Run something beside the steps that answers with one message (an observation)."""
         self._side_pool.submit(lambda: self.inbox.put(job()))
 
+    def clean_up(self) -> None:
+        """Remove, beside the steps, the probes that nobody came back for."""
+        if self.scope is Scope.PODS:
+            self._side_pool.submit(self._clean_up)
+
     @property
     def running(self) -> bool:
         """Whether a worker is still to answer."""
@@ -240,6 +247,13 @@ class Turn:
             if step.kind is Kind.KURYR_PORT
             else jobs.DeleteNode(step, names[0])
         )
+
+    def _clean_up(self) -> None:
+        try:
+            if self.ours():
+                self.parts.cluster.delete_expired_probes(time.time())
+        except KuryrError as error:
+            _log.warning("old probes not removed: %s", error.message)
 
     def _tell(self, fault: Fault) -> None:
         pod = self.state.pods.get(uid_of_key(fault.step.key))

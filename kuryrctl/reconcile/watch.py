@@ -190,6 +190,7 @@ class Watch:
             return
         if not self._informers:
             self._start_informers()
+        self.turn.clean_up()
         if message.cluster is not None and Kind.PORT in message.cloud.complete:
             self.turn.state.take_relist(message.cluster, message.mark)
         if self._settled:

@@ -17,7 +17,7 @@ from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Informer, Kube, Message
 from kuryrctl.node import install
-from kuryrctl.node.agent import Agent, AgentOptions, Follower
+from kuryrctl.node.agent import FOLLOWED, Agent, AgentOptions, Follower
 from kuryrctl.node.ovsdb import Ovsdb
 from tests.fakes.kube import FakeKube
 
@@ -71,7 +71,7 @@ class Cluster:
 
     def followers(self, out: queue.Queue[Message]) -> list[Follower]:
         """What the agent follows."""
-        return [Informer(self.kube, kind, out, node=NODE) for kind in (Kind.KURYR_PORT, Kind.KURYR_NODE)]
+        return [Informer(self.kube, kind, out, node=NODE) for kind in FOLLOWED]
 
 
 class Runtime:

@@ -53,6 +53,8 @@ class _Common(command.Command):
     """OpenStackClient logs in before a command that does not say this; ours connect when they need to."""
     takes_config: ClassVar[bool] = True
     takes_cluster: ClassVar[bool] = True
+    takes_world: ClassVar[bool] = False
+    """Whether it only reads, and so works on a saved world as well."""
     examples: ClassVar[str] = ""
     """Shown at the end of --help, one command line for each thing people come to do."""
 
@@ -76,6 +78,11 @@ class _Common(command.Command):
             group = parser.add_argument_group("cluster")
             group.add_argument("--kubeconfig", metavar="FILE", help="default: $KUBECONFIG, then the pod's own account")
             group.add_argument("--context", metavar="NAME", help="a context of the kubeconfig (default: current)")
+        if self.takes_world:
+            group = parser.add_argument_group("offline")
+            group.add_argument(
+                "--world", metavar="FILE", help="read this saved world (kuryrctl world save) and no cluster or cloud"
+            )
         return parser
 
     def settings(self, parsed_args: argparse.Namespace) -> Settings:
@@ -83,6 +90,10 @@ class _Common(command.Command):
         from kuryrctl.cli.settings import Settings, load
 
         given = vars(parsed_args)
+        if given.get("world"):
+            from kuryrctl.cli.world_file import read_world
+
+            return Settings.of_world(read_world(parsed_args.world), parsed_args.world)
         config, origins = load(parsed_args.config, os.environ, {"cluster_id": parsed_args.cluster_id})
         return Settings(
             config,

@@ -51,6 +51,14 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.cluster:ClusterManifests",
         "Print our Kubernetes objects, for people who apply by themselves: kinds, admission policies, roles",
     ),
+    "world save": Entry(
+        "kuryrctl.cli.world_file:WorldSave",
+        "Save what Kubernetes and the cloud hold now to a file, which reading commands take with --world FILE",
+    ),
+    "world show": Entry(
+        "kuryrctl.cli.world_file:WorldShow",
+        "Show what a saved world holds: when it was made, of which cluster, and how many objects of each kind",
+    ),
     "config show": Entry("kuryrctl.cli.config:ShowConfig", "Show every option, its value and where it came from"),
     "config validate": Entry("kuryrctl.cli.config:ValidateConfig", "Check a configuration file without using it"),
     "lab up": Entry(

@@ -28,6 +28,16 @@ def engine_of(settings: Settings, *, max_deletes: int | None = None) -> tuple[Pa
     return Parts(config, settings.cloud(audit), kube, audit, max_deletes), kube, lease_of(settings, kube, identity)
 
 
+def planning_parts(settings: Settings) -> Parts:
+    """The engine's parts for a run that only plans, of both sides or of a saved world. Raises Invalid, Unavailable."""
+    if settings.world is None:
+        return engine_of(settings)[0]
+    from kuryrctl.cli.recorded import RecordedCloud, RecordedCluster
+
+    world = settings.world
+    return Parts(world.config, RecordedCloud(world), RecordedCluster(world), AuditLog(None, own_identity()))
+
+
 def lease_of(settings: Settings, kube: Kube, identity: str = "") -> Lease:
     """The cluster's Lease as `identity` (empty: this process) would hold it; asks nothing yet."""
     of = settings.config.lease

@@ -98,7 +98,12 @@ class PlanApply(Command):
 
 
 def write_plan(path: str, document: bytes) -> None:
-    """Replace the file as a whole: who reads it meanwhile gets the old or the new one. Raises Invalid (PLAN-FILE)."""
+    """Write the plan's file. Raises Invalid (PLAN-FILE)."""
+    write_file(path, document, what="plan", code="PLAN-FILE")
+
+
+def write_file(path: str, document: bytes, *, what: str, code: str) -> None:
+    """Replace the file as a whole: who reads it meanwhile gets the old or the new one. Raises Invalid (`code`)."""
     target = Path(path)
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -106,8 +111,8 @@ def write_plan(path: str, document: bytes) -> None:
         partial.replace(target)
     except OSError as error:
         raise Invalid(
-            f"the plan cannot be written to {path}: {error.strerror or error}",
-            code="PLAN-FILE",
+            f"the {what} cannot be written to {path}: {error.strerror or error}",
+            code=code,
             owner=Owner.USER,
             hint="name a file in a directory that you may write to",
         ) from error

@@ -27,6 +27,7 @@ class PortList(Lister):
     by an exit code, ask `status`, or `port show` for one pod.
     """
 
+    takes_world = True
     examples = """\
   kuryrctl port list
   kuryrctl port list --namespace shop --long
@@ -70,6 +71,7 @@ class PortShow(ShowOne):
     Exits with 20 when something is wrong with it.
     """
 
+    takes_world = True
     examples = """\
   kuryrctl port show shop/web-0
   kuryrctl port show 6c1f7f0a-4e0c-4f0c-8a0c-0d3f4f3c2b1a -f json"""

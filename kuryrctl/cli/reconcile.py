@@ -31,6 +31,7 @@ class Reconcile(Command):
     124 when --wait was over before another writer gave the Lease back.
     """
 
+    takes_world = True
     examples = """\
   kuryrctl reconcile --dry-run
   kuryrctl reconcile
@@ -77,6 +78,13 @@ class Reconcile(Command):
                 owner=Owner.USER,
                 hint="leave --watch away",
             )
+        if parsed_args.world and not parsed_args.dry_run:
+            raise Invalid(
+                "--world is a saved observation, which can be planned for and not changed",
+                code="USAGE",
+                owner=Owner.USER,
+                hint="add --dry-run",
+            )
         if parsed_args.watch:
             return self._watch(parsed_args)
         if parsed_args.save_plan:
@@ -88,12 +96,11 @@ class Reconcile(Command):
     def _dry_run(self, parsed_args: argparse.Namespace) -> ExitCode:
         from rich.console import Console
 
-        from kuryrctl.cli.engine import engine_of
+        from kuryrctl.cli.engine import planning_parts
         from kuryrctl.cli.plan_view import plan_json, show_plan
         from kuryrctl.reconcile import dry_run
 
-        parts, _, _ = engine_of(self.settings(parsed_args))
-        difference = dry_run(parts, only=_only(parsed_args))
+        difference = dry_run(planning_parts(self.settings(parsed_args)), only=_only(parsed_args))
         if parsed_args.format == "json":
             print(plan_json(difference.plan, difference.findings))
         else:

@@ -17,6 +17,7 @@ from kuryrctl.core.errors import Owner, Unavailable
 
 if TYPE_CHECKING:
     from kuryrctl.cloud import Audit, Neutron
+    from kuryrctl.core.saved_world import SavedWorld
     from kuryrctl.kube import Kube, Mutation
 
 DEFAULT_FILE: Final = Path("/etc/kuryrctl/kuryrctl.yaml")
@@ -31,7 +32,8 @@ class Settings:
     """A command's surroundings. `cloud` and `kube` connect when they are called, and import their libraries then.
 
     `region` gives the CloudRegion that OpenStackClient was told to use; None: we run in our own shell, and `cloud_name`
-    counts. (It is untyped because only `kuryrctl.cloud` may know openstacksdk's types.)
+    counts. (It is untyped because only `kuryrctl.cloud` may know openstacksdk's types.) `world`: a saved observation
+    that stands for both sides; then nothing is connected to.
     """
 
     config: Config
@@ -40,6 +42,12 @@ class Settings:
     region: Callable[[], Any] | None = None
     kubeconfig: str | None = None
     context: str | None = None
+    world: SavedWorld | None = None
+
+    @classmethod
+    def of_world(cls, world: SavedWorld, source: str) -> Settings:
+        """The surroundings that a saved world was made in; `source` names its file."""
+        return cls(world.config, {option: f"world {source}" for option in options()}, world=world)
 
     def cloud(self, audit: Audit | None = None) -> Neutron:
         """A session with the cloud; `audit` is told of every mutation. Raises Invalid, Unavailable."""

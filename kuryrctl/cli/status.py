@@ -32,6 +32,7 @@ class Status(Command):
     Exits with 0 when all is well, 10 with warnings only, 20 with failures; with --wait, 124 when not well in time.
     """
 
+    takes_world = True
     examples = """\
   kuryrctl status
   kuryrctl status --wait 60
@@ -65,7 +66,7 @@ class Status(Command):
 
 
 def _read(settings: Settings) -> Summary:
-    from kuryrctl.cli.engine import engine_of
+    from kuryrctl.cli.engine import planning_parts
     from kuryrctl.cli.world import look
     from kuryrctl.core.conditions import port_rows
     from kuryrctl.core.errors import KuryrError
@@ -81,7 +82,7 @@ def _read(settings: Settings) -> Summary:
     try:
         if not reading.unread:
             rows = port_rows(reading.cluster, reading.cloud, settings.config)
-            difference = dry_run(engine_of(settings)[0])
+            difference = dry_run(planning_parts(settings))
     except KuryrError as error:
         fault = error
     facts = Facts(
@@ -94,7 +95,8 @@ def _read(settings: Settings) -> Summary:
         errors=reading.errors,
         unread=unread,
     )
-    return summarise(settings.config.cluster_id, reading.cloud.project_id, facts, time.time())
+    now_s = settings.world.made_at.timestamp() if settings.world else time.time()
+    return summarise(settings.config.cluster_id, reading.cloud.project_id, facts, now_s)
 
 
 def _engine(settings: Settings) -> str | KuryrError:
@@ -102,6 +104,8 @@ def _engine(settings: Settings) -> str | KuryrError:
     from kuryrctl.cli.engine import lease_of
     from kuryrctl.core.errors import KuryrError
 
+    if settings.world is not None:
+        return settings.world.engine
     try:
         holder = lease_of(settings, settings.kube()).holder()
     except KuryrError as error:

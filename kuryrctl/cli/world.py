@@ -19,6 +19,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.index import find_own
 from kuryrctl.core.kinds import Kind
+from kuryrctl.reconcile.once import networks
 
 LEGACY_OWNERS: Final = ("kuryr", "compute:kuryr", "compute:kuryr:sriov", "trunk:subport", "")
 
@@ -49,8 +50,11 @@ def look(settings: Settings) -> Reading:
 
     Ports: all of the pod network (one of somebody else may hold a pod's address), and those of the project whose owner
     is ours or kuryr-kubernetes'. Trunks: all, because a subport does not name its own. Both sides are read at the same
-    time.
+    time. A saved world is what it is.
     """
+    if settings.world is not None:
+        world = settings.world
+        return Reading(world.cluster, world.cloud, world.errors, {})
     with ThreadPoolExecutor(1) as pool:
         cluster_read = pool.submit(_cluster, settings)
         cloud, cloud_errors = _cloud(settings)
@@ -82,8 +86,7 @@ def _cloud(settings: Settings) -> tuple[CloudState | KuryrError, Mapping[Kind, K
 def _read_cloud(settings: Settings) -> tuple[CloudState, Mapping[Kind, KuryrError]]:
     config: Config = settings.config
     neutron = settings.cloud()
-    networks = tuple(name for name in (config.pod_network.name,) if name)
-    observed = neutron.observe(config.cluster_id, networks=networks)
+    observed = neutron.observe(config.cluster_id, networks=networks(config))
     if Kind.PORT in observed.errors:
         raise observed.errors[Kind.PORT]
     ports: dict[str, Port] = dict(observed.ports)

@@ -1,0 +1,139 @@
+"""A policy taken apart once: its rules as entries of peers and ports, ready to be resolved against the cluster.
+
+Does not know: pods, namespaces, groups of the cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.core.policy.allowance import EVERY_PORT, PORT_MAX, Span, Spans, merged
+from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
+from kuryrctl.core.policy.peers import NamedPort, PortName, Term, every_pod, term
+from kuryrctl.core.policy.ranges import WHOLE, Range, Ranges, minus, network, union
+from kuryrctl.core.specs import Key
+
+
+class Entry(Struct, frozen=True):
+    """One rule of a policy: any of the peers, on any of the ports.
+
+    Peers: `anybody`, `addresses` by IP version, `terms`. Ports: `spans`, and `names`: for ingress those of the selected
+    pods, for egress those of the peers, and there `named` are the peers that have one.
+    """
+
+    anybody: bool
+    addresses: Mapping[int, Ranges]
+    terms: tuple[Term, ...]
+    spans: Spans
+    names: frozenset[PortName]
+    named: tuple[Term, ...] = ()
+
+    def resolved(self, ports: frozenset[NamedPort]) -> Spans:
+        """The spans, with what the names mean on pods with these named ports."""
+        return (*self.spans, *(span_of(port) for port in ports if port[:2] in self.names))
+
+
+class Parsed(Struct, frozen=True):
+    """A policy and its entries. `names`: all named ports of its ingress rules."""
+
+    policy: NetworkPolicy
+    ingress: tuple[Entry, ...]
+    egress: tuple[Entry, ...]
+    names: frozenset[PortName]
+
+    @property
+    def egress_key(self) -> Key:
+        """The key of the group of its egress rules."""
+        return f"security-group/policy-egress/{self.policy.uid}"
+
+    @property
+    def opens_egress(self) -> bool:
+        """Whether it lets the selected pods reach everything."""
+        return any(entry.anybody and EVERY_PORT in entry.spans for entry in self.egress)
+
+    def keys(self) -> Iterator[Key]:
+        """The keys of its groups that exist whatever pods there are."""
+        if Direction.INGRESS in self.policy.directions and not self.names:
+            yield f"security-group/policy-ingress/{self.policy.uid}"
+        if Direction.EGRESS in self.policy.directions:
+            yield self.egress_key
+
+    def wide(self, version: int, span: Span) -> bool:
+        """Whether an egress rule allows this port at all addresses of an IP version."""
+        return any(
+            any(each.covers(span) for each in entry.spans)
+            and (entry.anybody or entry.addresses.get(version) == WHOLE[version])
+            for entry in self.egress
+        )
+
+    def terms(self) -> Iterator[Term]:
+        """All terms that its rules name, some more than once."""
+        for entry in (*self.ingress, *self.egress):
+            yield from entry.terms
+            yield from entry.named
+
+
+def parse(policy: NetworkPolicy) -> Parsed:
+    """The policy, taken apart. Raises Invalid for a CIDR that is none (the API server admits no such policy)."""
+    try:
+        ingress = tuple(_entry(rule, policy.namespace) for rule in policy.rules(Direction.INGRESS))
+        egress = tuple(_with_named(rule, policy.namespace) for rule in policy.rules(Direction.EGRESS))
+    except ValueError as error:
+        raise Invalid(f"NetworkPolicy {policy.full_name}: {error}", code="POLICY-CIDR", owner=Owner.USER) from None
+    return Parsed(policy, ingress, egress, frozenset(name for entry in ingress for name in entry.names))
+
+
+def span_of(port: NamedPort) -> Span:
+    """The destination port that a named port stands for."""
+    return Span(port[1].lower(), port[2], port[2])
+
+
+def block_ranges(block: IPBlock) -> tuple[int, Ranges]:
+    """The IP version of a block, and its addresses: all exceptions are taken away together. Raises ValueError."""
+    version, whole = network(block.cidr)
+    exceptions: list[Range] = []
+    for cidr in block.except_:
+        other, excepted = network(cidr)
+        if other == version:
+            exceptions.append(excepted)
+    return version, minus((whole,), union(exceptions))
+
+
+def _entry(rule: PolicyRule, namespace: str) -> Entry:
+    blocks: dict[int, list[Range]] = {}
+    for peer in rule.peers:
+        if peer.ip_block is not None:
+            version, ranges = block_ranges(peer.ip_block)
+            blocks.setdefault(version, []).extend(ranges)
+    return Entry(
+        anybody=not rule.peers,
+        addresses={version: union(ranges) for version, ranges in blocks.items()},
+        terms=tuple(term(peer, namespace) for peer in _pods(rule)),
+        spans=merged(_span(port) for port in rule.ports if not isinstance(port.port, str))
+        if rule.ports
+        else (EVERY_PORT,),
+        names=frozenset((port.port, port.protocol) for port in rule.ports if isinstance(port.port, str)),
+    )
+
+
+def _with_named(rule: PolicyRule, namespace: str) -> Entry:
+    entry = _entry(rule, namespace)
+    if rule.peers:
+        named = tuple(term(peer, namespace, name) for peer in _pods(rule) for name in sorted(entry.names))
+    else:
+        named = tuple(every_pod(name) for name in sorted(entry.names))
+    terms = entry.terms if entry.spans else ()
+    return Entry(entry.anybody, entry.addresses, terms, entry.spans, entry.names, named)
+
+
+def _pods(rule: PolicyRule) -> Iterator[Peer]:
+    return (peer for peer in rule.peers if peer.pod_selector is not None or peer.namespace_selector is not None)
+
+
+def _span(port: PolicyPort) -> Span:
+    low = port.port if isinstance(port.port, int) else 0
+    high = PORT_MAX if port.port is None else port.end_port or low
+    return Span(port.protocol.lower(), low, high)

@@ -1,0 +1,389 @@
+"""Pods, namespaces and policies, indexed so that a change is looked at only where it matters.
+
+Every `put_…` and `drop_…` brings the index up to date and notes in `Changes` what follows from it.
+Does not know: rules, Services (`reach`), names of groups in the cloud.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+
+from kuryrctl.core.cluster import FINISHED_PHASES, Namespace, Pod
+from kuryrctl.core.policy.clients import Client, client_key
+from kuryrctl.core.policy.entries import Parsed, parse
+from kuryrctl.core.policy.model import Direction, NetworkPolicy
+from kuryrctl.core.policy.peers import (
+    EVERY_POD,
+    NamedPort,
+    Peers,
+    PodClass,
+    PortName,
+    Term,
+    membership_key,
+    namespace_key,
+)
+from kuryrctl.core.policy.ranges import address
+from kuryrctl.core.policy.vips import Address
+from kuryrctl.core.specs import Key
+
+OPEN_INGRESS: Key = "security-group/open-ingress"
+OPEN_EGRESS: Key = "security-group/open-egress"
+
+
+class Changes:
+    """What follows from a change: `pods` (uids) and `groups` as in `compiler.Touched`.
+
+    The rest is to be looked at again: `services`, those at the `addresses`, those of the `namespaces`, and `endpoints`:
+    pods (uids) that may need rules to reach themselves.
+    """
+
+    def __init__(self) -> None:
+        self.pods: set[str] = set()
+        self.groups: set[Key] = set()
+        self.services: set[str] = set()
+        self.addresses: set[Address] = set()
+        self.namespaces: set[str] = set()
+        self.endpoints: set[str] = set()
+
+
+class Index:
+    """What the groups are made of. Only pods that hold a port are in it: no other pod is on the pod network."""
+
+    def __init__(self) -> None:
+        self.peers = Peers()
+        self.policies: dict[str, Parsed] = {}
+        self.pods: dict[str, Pod] = {}
+        self.selected: dict[Key, set[PodClass]] = defaultdict(set)
+        """The classes that carry an ingress group."""
+        self.owner: dict[Key, str] = {}
+        """The policies of the groups that exist whoever carries them."""
+        self.clients: dict[Key, Client] = {}
+        self._by_namespace: dict[str, dict[str, Parsed]] = defaultdict(dict)
+        self._clients_of: dict[str, set[Client]] = defaultdict(set)
+        self._class_of: dict[str, PodClass] = {}
+        self._classes: dict[object, PodClass] = {}
+        self._classes_in: dict[str, set[PodClass]] = defaultdict(set)
+        self._named: dict[PortName, set[PodClass]] = defaultdict(set)
+        self._in_blocks: dict[PortName, set[str]] = defaultdict(set)
+        self._at: dict[Address, set[str]] = defaultdict(set)
+
+    # Questions -------------------------------------------------------------------------------------------------------
+
+    def groups(self, pod: Pod) -> tuple[Key, ...]:
+        """The groups that every pod like this one carries, its node's and those of its own left out."""
+        known = self._class_of.get(pod.uid)
+        if known is not None and self.pods[pod.uid] == pod:
+            return known.groups
+        alike = PodClass(pod.namespace, pod.labels, _named_ports(pod))
+        if pod.phase not in FINISHED_PHASES:
+            alike.memberships = self.peers.memberships(alike)
+        self._isolate(alike)
+        return self._groups(alike)
+
+    def named_at(self, name: PortName) -> Iterator[tuple[int, Address]]:
+        """The number that a named port has on each pod that has an address, with the address."""
+        for pods in self._named.get(name, ()):
+            for port in pods.ports:
+                if port[:2] == name:
+                    yield from ((port[2], where) for uid in pods.pods for where in _addresses(self.pods[uid]))
+
+    def ingress_of(self, key: Key) -> tuple[Parsed, frozenset[NamedPort]] | None:
+        """The policy of an ingress group, and the named ports of those that carry it; None: no such group."""
+        if key in self.owner:
+            return self.policies[self.owner[key]], frozenset()
+        for pods in self.selected.get(key, ()):
+            policy = next(
+                self.policies[name] for name in pods.ingress if _ingress_key(self.policies[name], pods) == key
+            )
+            return policy, pods.ports
+        return None
+
+    def addresses(self, uid: str) -> tuple[Address, ...]:
+        """A pod's addresses; none where it has none yet, or is none of ours."""
+        return _addresses(self.pods.get(uid))
+
+    def pods_at(self, where: Address) -> set[str]:
+        """The uids of the pods that report this address."""
+        return self._at.get(where, set())
+
+    def class_of(self, uid: str) -> PodClass | None:
+        """The pods that this one is like; None: it is none of ours."""
+        return self._class_of.get(uid)
+
+    def classes_at(self, where: Address) -> list[PodClass]:
+        """The classes of the pods that report this address."""
+        return [self._class_of[uid] for uid in self.pods_at(where)]
+
+    # Pods ------------------------------------------------------------------------------------------------------------
+
+    def put_pod(self, pod: Pod, changes: Changes) -> None:
+        """A pod came or changed."""
+        if not pod.wants_port:
+            return self.drop_pod(pod.uid, changes)
+        before, old = self.pods.get(pod.uid), self._class_of.get(pod.uid)
+        new = self._class(pod)
+        self.pods[pod.uid] = pod
+        self._class_of[pod.uid] = new
+        if before is None or old is not new or before.node != pod.node:
+            changes.pods.add(pod.uid)
+        if old is not new or before is None:
+            new.pods.add(pod.uid)
+            if len(new.pods) == 1:
+                self._born(new, changes)
+            self._leave(pod.uid, old, changes)
+        self._move(before, pod, old, new, changes)
+        return None
+
+    def drop_pod(self, uid: str, changes: Changes) -> None:
+        """A pod went, or needs no port any more."""
+        before, old = self.pods.get(uid), self._class_of.pop(uid, None)
+        if before is None:
+            return
+        changes.pods.add(uid)
+        self._leave(uid, old, changes)
+        self._move(before, None, old, None, changes)
+        del self.pods[uid]
+
+    def _leave(self, uid: str, old: PodClass | None, changes: Changes) -> None:
+        if old is None:
+            return
+        old.pods.discard(uid)
+        if old.pods:
+            return
+        self._refresh(old, changes)
+        del self._classes[_class_id(old.namespace, old.labels, old.ports)]
+        self._classes_in[old.namespace].discard(old)
+        for port in old.ports:
+            self._named[port[:2]].discard(old)
+
+    def _born(self, new: PodClass, changes: Changes) -> None:
+        self._classes_in[new.namespace].add(new)
+        for port in new.ports:
+            self._named[port[:2]].add(new)
+        self._refresh(new, changes)
+
+    def _move(
+        self, before: Pod | None, now: Pod | None, old: PodClass | None, new: PodClass | None, changes: Changes
+    ) -> None:
+        """A pod's address or class may have changed: look again at who depends on it."""
+        left, come = set(_addresses(before)), set(_addresses(now))
+        if old is new and left == come:
+            return
+        uid = (before or now).uid  # type: ignore[union-attr]
+        for where in left - come:
+            self._at[where].discard(uid)
+        for where in come - left:
+            self._at[where].add(uid)
+        changes.addresses |= left | come
+        changes.endpoints.add(uid)
+        for pods in (old, new):
+            for port in pods.ports if pods else ():
+                for name in self._in_blocks.get(port[:2], ()):
+                    self.touch_egress(name, changes)
+
+    def _class(self, pod: Pod) -> PodClass:
+        ports = _named_ports(pod)
+        id_ = _class_id(pod.namespace, pod.labels, ports)
+        if id_ not in self._classes:
+            self._classes[id_] = PodClass(pod.namespace, pod.labels, ports)
+        return self._classes[id_]
+
+    def _refresh(self, pods: PodClass, changes: Changes) -> None:
+        """Bring what follows for a class up to date; without pods nothing does."""
+        groups, ingress_groups, client = pods.groups, pods.ingress_groups, pods.client
+        memberships = self.peers.memberships(pods) if pods.pods else frozenset()
+        for id_, number in self.peers.carry(pods, memberships) if memberships != pods.memberships else ():
+            if number:
+                changes.groups.add(membership_key((id_, number)))
+                for user in self.peers.users(id_):
+                    self.touch_egress(user, changes)
+        self._isolate(pods)
+        self._select(pods, ingress_groups, changes)
+        self._join(pods, client, changes)
+        pods.groups = self._groups(pods)
+        if pods.groups != groups:
+            changes.pods |= pods.pods
+        if pods.ingress_groups != ingress_groups or pods.client != client:
+            changes.endpoints |= pods.pods
+            changes.addresses.update(where for uid in pods.pods for where in self.addresses(uid))
+
+    def _isolate(self, pods: PodClass) -> None:
+        """Find the policies that isolate the pods of a class, and their groups."""
+        selecting = [
+            each
+            for each in self._by_namespace.get(pods.namespace, {}).values()
+            if each.policy.pod_selector.matches(pods.labels)
+        ]
+        ingress = [each for each in selecting if Direction.INGRESS in each.policy.directions]
+        egress = [each for each in selecting if Direction.EGRESS in each.policy.directions]
+        pods.ingress = tuple(sorted(each.policy.full_name for each in ingress))
+        pods.ingress_groups = tuple(sorted(_ingress_key(each, pods) for each in ingress))
+        pods.egress = tuple(sorted(each.policy.full_name for each in egress))
+        pods.client = client_key(egress) if egress and not any(each.opens_egress for each in egress) else None
+
+    def _select(self, pods: PodClass, before: tuple[Key, ...], changes: Changes) -> None:
+        now = set(pods.ingress_groups) if pods.pods else set()
+        for key in set(before) - now:
+            self.selected[key].discard(pods)
+            if not self.selected[key]:
+                changes.groups.add(key)
+        for key in now:
+            if not self.selected[key]:
+                changes.groups.add(key)
+            self.selected[key].add(pods)
+
+    def _join(self, pods: PodClass, before: Key | None, changes: Changes) -> None:
+        now = pods.client if pods.pods else None
+        if before in self.clients and before != now:
+            client = self.clients[before]
+            client.classes.discard(pods)
+            if not client.classes:
+                del self.clients[client.key]
+                for name in client.policies:
+                    self._clients_of[name].discard(client)
+                changes.groups.add(client.key)
+        if now is not None:
+            if now not in self.clients:
+                self.clients[now] = Client(now, pods.egress)
+                for name in pods.egress:
+                    self._clients_of[name].add(self.clients[now])
+                changes.groups.add(now)
+            self.clients[now].classes.add(pods)
+
+    def _groups(self, pods: PodClass) -> tuple[Key, ...]:
+        keys: set[Key] = {EVERY_POD, *map(membership_key, pods.memberships)}
+        namespace = self.peers.namespace(pods.namespace)
+        if namespace is not None:
+            keys.add(namespace_key(namespace))
+        keys.update(pods.ingress_groups or (OPEN_INGRESS,))
+        keys.update((self.policies[name].egress_key for name in pods.egress) if pods.egress else (OPEN_EGRESS,))
+        if pods.client is not None:
+            keys.add(pods.client)
+        return tuple(sorted(keys))
+
+    # Namespaces and policies -----------------------------------------------------------------------------------------
+
+    def put_namespace(self, namespace: Namespace, changes: Changes) -> None:
+        """A namespace came or changed."""
+        before = self.peers.namespace(namespace.name)
+        if before == namespace:
+            return
+        self._rescoped(namespace.name, before, namespace, self.peers.put_namespace(namespace), changes)
+
+    def drop_namespace(self, namespace: Namespace, changes: Changes) -> None:
+        """A namespace went."""
+        before = self.peers.namespace(namespace.name)
+        self._rescoped(namespace.name, before, None, self.peers.drop_namespace(namespace.name), changes)
+
+    def _rescoped(
+        self, name: str, before: Namespace | None, now: Namespace | None, policies: set[str], changes: Changes
+    ) -> None:
+        if (before and before.uid) != (now and now.uid):
+            changes.groups.update(namespace_key(each) for each in (before, now) if each)
+        for policy in policies:
+            self._touch(policy, changes)
+        for pods in self._classes_in.get(name, ()):
+            self._refresh(pods, changes)
+        changes.namespaces.add(name)
+
+    def put_policy(self, policy: NetworkPolicy, changes: Changes) -> None:
+        """A policy came or changed. Raises Invalid, and changes nothing, where it is none that can be."""
+        now = parse(policy)
+        before = self.policies.get(policy.full_name)
+        if before is not None and before.policy == policy:
+            return
+        if before is not None and before.policy.uid != policy.uid:
+            self.drop_policy(before.policy, changes)
+            before = None
+        self._turn(policy.full_name, before, now, changes)
+
+    def drop_policy(self, policy: NetworkPolicy, changes: Changes) -> None:
+        """A policy went."""
+        before = self.policies.get(policy.full_name)
+        if before is not None:
+            self._turn(policy.full_name, before, None, changes)
+
+    def _turn(self, name: str, before: Parsed | None, now: Parsed | None, changes: Changes) -> None:
+        """Put `now` in the place of `before`; None is no policy."""
+        if before is not None:
+            self._touch(name, changes)
+            self._note(before, set.discard)
+            del self.policies[name], self._by_namespace[before.policy.namespace][name]
+        if now is not None:
+            self.policies[name] = self._by_namespace[now.policy.namespace][name] = now
+            self._note(now, set.add)
+        for key in [key for key, owner in self.owner.items() if owner == name]:
+            del self.owner[key]
+        for pods in self._turn_terms(name, before, now, changes) | self._classes_in[name.partition("/")[0]]:
+            self._refresh(pods, changes)
+        if now is not None:
+            self.owner.update(dict.fromkeys(now.keys(), name))
+            self._touch(name, changes)
+        for client in self._clients_of[name]:
+            client.gates = None
+            changes.endpoints.update(uid for pods in client.classes for uid in pods.pods)
+
+    def _turn_terms(self, name: str, before: Parsed | None, now: Parsed | None, changes: Changes) -> set[PodClass]:
+        """Use the terms of `now` instead of those of `before`; the classes that carry other groups because of it."""
+        old = {each.id: each for each in before.terms()} if before else {}
+        new = {each.id: each for each in now.terms()} if now else {}
+        turned: set[PodClass] = set()
+        for each in [new[id_] for id_ in new.keys() - old.keys()]:
+            if self.peers.use(each, name):
+                turned |= self._carriers(each)
+                changes.groups.add(membership_key((each.id, 0)))
+        for each in [old[id_] for id_ in old.keys() - new.keys()]:
+            carriers = self._carriers(each)
+            if self.peers.release(each, name):
+                turned |= carriers
+                changes.groups.add(membership_key((each.id, 0)))
+        return turned
+
+    def _carriers(self, each: Term) -> set[PodClass]:
+        if each.whole_namespaces:
+            return set()
+        if each.port:
+            return {pods for pods in self._named.get(each.port, ()) if self.peers.matches(each, pods)}
+        places = [each.scope] if isinstance(each.scope, str) else list(self._classes_in)
+        return {pods for place in places for pods in self._classes_in.get(place, ()) if self.peers.matches(each, pods)}
+
+    def _note(self, policy: Parsed, do: Callable[[set[str], str], None]) -> None:
+        """Note by which named ports within blocks a policy allows, or forget it."""
+        for entry in policy.egress:
+            for name in entry.names if entry.addresses else ():
+                do(self._in_blocks[name], policy.policy.full_name)
+
+    def _touch(self, name: str, changes: Changes) -> None:
+        policy = self.policies[name]
+        changes.groups.update(policy.keys())
+        for pods in self._classes_in.get(policy.policy.namespace, ()):
+            changes.groups.update(key for key in pods.ingress_groups if policy.policy.uid in key)
+        self.touch_egress(name, changes)
+
+    def touch_egress(self, name: str, changes: Changes) -> None:
+        """A policy's egress rules may differ, and with them what its clients need."""
+        changes.groups.add(self.policies[name].egress_key)
+        changes.groups.update(client.key for client in self._clients_of.get(name, ()))
+
+
+def _ingress_key(policy: Parsed, pods: PodClass) -> Key:
+    """The key of a policy's ingress group; where it names ports, pods with other numbers for them have another one."""
+    key = f"security-group/policy-ingress/{policy.policy.uid}"
+    if not policy.names:
+        return key
+    meant = sorted(port for port in pods.ports if port[:2] in policy.names)
+    return f"{key}-{hashlib.sha256(repr(meant).encode()).hexdigest()[:8]}"
+
+
+def _class_id(namespace: str, labels: Mapping[str, str], ports: frozenset[NamedPort]) -> object:
+    return namespace, frozenset(labels.items()), ports
+
+
+def _named_ports(pod: Pod) -> frozenset[NamedPort]:
+    return frozenset((port.name, port.protocol, port.port) for port in pod.ports)
+
+
+def _addresses(pod: Pod | None) -> tuple[Address, ...]:
+    return tuple(address(text) for text in pod.ips) if pod is not None else ()

@@ -1,0 +1,71 @@
+"""Sets of whole numbers as sorted, disjoint ranges: what addresses and port numbers are computed with.
+
+A range includes both ends. Does not know: what the numbers mean, except for the CIDRs of the last few functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TypeAlias
+
+Range: TypeAlias = tuple[int, int]
+Ranges: TypeAlias = tuple[Range, ...]
+
+BITS = {4: 32, 6: 128}
+WHOLE: dict[int, Ranges] = {version: ((0, (1 << bits) - 1),) for version, bits in BITS.items()}
+"""All addresses of an IP version."""
+
+
+def union(ranges: Iterable[Range]) -> Ranges:
+    """All numbers of any of the ranges; adjacent ones become one. A range that ends before it begins is empty."""
+    merged: list[Range] = []
+    for low, high in sorted(ranges):
+        if low > high:
+            continue
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def minus(ranges: Ranges, others: Ranges) -> Ranges:
+    """The numbers of `ranges` that are in none of `others`."""
+    left = list(ranges)
+    for low, high in others:
+        left = [piece for one in left for piece in ((one[0], min(one[1], low - 1)), (max(one[0], high + 1), one[1]))]
+        left = [piece for piece in left if piece[0] <= piece[1]]
+    return tuple(left)
+
+
+def covers(ranges: Ranges, low: int, high: int) -> bool:
+    """Whether every number from `low` to `high` is in `ranges`."""
+    return any(one[0] <= low and high <= one[1] for one in ranges)
+
+
+@lru_cache(maxsize=65536)
+def address(text: str) -> tuple[int, int]:
+    """The IP version and the number of an address. Raises ValueError where it is none."""
+    parsed = ip_address(text)
+    return parsed.version, int(parsed)
+
+
+@lru_cache(maxsize=65536)
+def network(cidr: str) -> tuple[int, Range]:
+    """The IP version and the range of a CIDR; bits behind its prefix do not count. Raises ValueError."""
+    parsed = ip_network(cidr, strict=False)
+    return parsed.version, (int(parsed.network_address), int(parsed.broadcast_address))
+
+
+def cidrs(version: int, ranges: Ranges) -> Iterator[str]:
+    """The fewest CIDRs that hold exactly these addresses, in their order."""
+    made = IPv4Address if version == 4 else IPv6Address
+    for first, last in ranges:
+        at = first
+        while at <= last:
+            aligned = (at & -at).bit_length() - 1 if at else BITS[version]
+            bits = min(aligned, (last - at + 1).bit_length() - 1)
+            yield f"{made(at)}/{BITS[version] - bits}"
+            at += 1 << bits

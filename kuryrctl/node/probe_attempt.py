@@ -119,15 +119,18 @@ class _Trial:
         self._socket.setsockopt(level, self._stack.mtu_discover, discover)
         self._socket.connect((self._target.address, 0))
         identity, token = os.urandom(2), os.urandom(_TOKEN_BYTES)
+        request = _echo_request(self._stack, identity, token, self._target.packet_bytes)
         try:
-            self._socket.send(_echo_request(self._stack, identity, token, self._target.packet_bytes))
+            self._socket.send(request)
         except OSError as error:
             if error.errno != errno.EMSGSIZE:
                 raise
             return self.judged(errno.EMSGSIZE, self._socket.getsockopt(level, self._stack.mtu))
         while self._wait(select.POLLIN):
             error_number, mtu_bytes = self._error_of(identity, token)
-            if error_number:
+            if error_number == errno.EMSGSIZE and not self._target.dont_fragment:
+                self._socket.send(request)  # no router cuts an IPv6 packet: the kernel does, now that it was told
+            elif error_number:
                 return self.judged(error_number, mtu_bytes)
             if self._answered(identity, token):
                 return self.judged(0)

@@ -6,7 +6,7 @@ Does not know: what objects are for, whose they are, what to do about a refusal.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,6 +18,7 @@ from kuryrctl.cloud import wire
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.transport import Response, Transport
 from kuryrctl.cloud.wire import Resource
+from kuryrctl.core.sharing import Held
 
 T = TypeVar("T", bound=Struct)
 Query = Sequence[tuple[str, str]]
@@ -33,6 +34,7 @@ class Client:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._lock = threading.Lock()
+        self._held: defaultdict[str, Held[Any]] = defaultdict(Held)
         self.calls: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -76,7 +78,7 @@ class Client:
         found: tuple[T, ...] = ()
         while path:
             body = self.call("GET", path).body
-            items, following = wire.decode_list(resource, body)
+            items, following = wire.decode_list(resource, body, self._held[resource.kind])
             if must_show and items and not wire.has_field(body, must_show):
                 raise _hidden(must_show)
             found += items

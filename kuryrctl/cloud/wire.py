@@ -11,11 +11,13 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from kuryrctl.core import names
 from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet, Trunk
 from kuryrctl.core.errors import Conflict, Owner, Unavailable
 from kuryrctl.core.kinds import Kind
+from kuryrctl.core.sharing import Held, one, share_texts
 from kuryrctl.core.specs import (
     Key,
     NetworkSpec,
@@ -56,6 +58,18 @@ PORTS: Final = _resource(Kind.PORT, "port", Port)
 TRUNKS: Final = _resource("trunk", "trunk", Trunk)
 
 _ENVELOPE: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_PORT_TEXTS: Final = (
+    "network_id",
+    "project_id",
+    "device_owner",
+    "device_id",
+    "status",
+    "host",
+    "vif_type",
+    "vnic_type",
+)
+_RULE_TEXTS: Final = ("security_group_id", "direction", "ethertype", "protocol", "remote_group_id", "description")
+"""What many have in common. A port's device id is its pod's uid, which the cluster's objects have, too."""
 
 
 class Link(Struct, frozen=True):
@@ -65,10 +79,13 @@ class Link(Struct, frozen=True):
     href: str = ""
 
 
-def decode_list(resource: Resource[T], body: bytes) -> tuple[tuple[T, ...], str]:
-    """The items of a list answer, and the address of the next page (empty: there is none)."""
+def decode_list(resource: Resource[T], body: bytes, held: Held[T] | None = None) -> tuple[tuple[T, ...], str]:
+    """The items of a list answer, and the address of the next page (empty: there is none).
+
+    An item that equals the one that is `held` is that one. Decoded one by one, so that two worlds never exist at once.
+    """
     envelope = _envelope(body)
-    items = cast("tuple[T, ...]", _decode(_member(envelope, resource.plural), tuple[resource.type, ...]))  # type: ignore[name-defined]  # a type made at run time
+    items = tuple(_item(resource, raw, held) for raw in _decode(_member(envelope, resource.plural), list[msgspec.Raw]))
     raw_links = envelope.get(f"{resource.plural}_links")
     links: tuple[Link, ...] = _decode(raw_links, tuple[Link, ...]) if raw_links is not None else ()
     return items, next((link.href for link in links if link.rel == "next"), "")
@@ -232,6 +249,20 @@ def _member(envelope: dict[str, msgspec.Raw], member: str) -> msgspec.Raw:
         return envelope[member]
     except KeyError:
         raise _bad_answer(f'has no "{member}"') from None
+
+
+def _item(resource: Resource[T], raw: msgspec.Raw, held: Held[T] | None) -> T:
+    item = cast("T", _decode(raw, resource.type))
+    match item:
+        case Port():
+            share_texts(item, _PORT_TEXTS)
+            for address in item.fixed_ips:
+                share_texts(address, ("subnet_id",))
+            force_setattr(item, "security_groups", one(item.security_groups))
+        case SecurityGroup():
+            for rule in item.security_group_rules:
+                share_texts(rule, _RULE_TEXTS)
+    return held.one(item.id, item) if held else item  # type: ignore[attr-defined]  # every resource has an id
 
 
 def _decode(raw: msgspec.Raw, type_: Any) -> Any:

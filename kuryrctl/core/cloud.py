@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from kuryrctl.core.kinds import Kind
 
 
-class FixedIP(Struct, frozen=True):
+class FixedIP(Struct, frozen=True, gc=False):
     """One address of a port."""
 
     subnet_id: str
@@ -30,7 +30,7 @@ class SubPort(Struct, frozen=True):
     segmentation_type: str = "vlan"
 
 
-class Trunk(Struct, frozen=True):
+class Trunk(Struct, frozen=True, weakref=True):
     """A parent port (`port_id`, a VM's as a rule) with the ports that travel on its interface."""
 
     id: str
@@ -38,7 +38,7 @@ class Trunk(Struct, frozen=True):
     sub_ports: tuple[SubPort, ...] = ()
 
 
-class Port(Struct, frozen=True):
+class Port(Struct, frozen=True, weakref=True):
     """A Neutron port."""
 
     id: str
@@ -63,7 +63,7 @@ class Port(Struct, frozen=True):
     updated_at: str = ""
 
 
-class Network(Struct, frozen=True):
+class Network(Struct, frozen=True, weakref=True):
     """A Neutron network; `mtu` in bytes."""
 
     id: str
@@ -84,7 +84,7 @@ class AllocationPool(Struct, frozen=True):
     end: str
 
 
-class Subnet(Struct, frozen=True):
+class Subnet(Struct, frozen=True, weakref=True):
     """A Neutron subnet. `gateway_ip` is None where the subnet has no gateway."""
 
     id: str
@@ -107,7 +107,7 @@ class GatewayInfo(Struct, frozen=True):
     network_id: str
 
 
-class Router(Struct, frozen=True):
+class Router(Struct, frozen=True, weakref=True):
     """A Neutron router. Its interfaces are ports (device_owner ``network:router_interface…``)."""
 
     id: str
@@ -119,7 +119,7 @@ class Router(Struct, frozen=True):
     revision_number: int = 0
 
 
-class SecurityGroupRule(Struct, frozen=True):
+class SecurityGroupRule(Struct, frozen=True, weakref=True):
     """One rule. `protocol`, both port ends and the remote are None where they do not restrict."""
 
     id: str
@@ -135,7 +135,7 @@ class SecurityGroupRule(Struct, frozen=True):
     description: str = ""
 
 
-class SecurityGroup(Struct, frozen=True):
+class SecurityGroup(Struct, frozen=True, weakref=True):
     """A security group with its rules."""
 
     id: str

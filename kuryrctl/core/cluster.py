@@ -17,7 +17,7 @@ from kuryrctl.core.services import EndpointSlice, Service
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 
 
-class ContainerPort(Struct, frozen=True):
+class ContainerPort(Struct, frozen=True, gc=False):
     """A named port of a pod's containers (core/v1 ContainerPort)."""
 
     name: str
@@ -25,7 +25,7 @@ class ContainerPort(Struct, frozen=True):
     protocol: str = "TCP"
 
 
-class Pod(Struct, frozen=True):
+class Pod(Struct, frozen=True, weakref=True):
     """A pod. `created_s` is its creation as seconds since the epoch; `node` is empty until it is scheduled.
 
     `ports` are the named ones only: nothing else of a container's ports means anything to the network.
@@ -54,7 +54,7 @@ class Pod(Struct, frozen=True):
         return bool(self.node) and not self.host_network and self.phase not in FINISHED_PHASES
 
 
-class Node(Struct, frozen=True):
+class Node(Struct, frozen=True, weakref=True):
     """A node, with its own addresses."""
 
     name: str
@@ -64,7 +64,7 @@ class Node(Struct, frozen=True):
     resource_version: str = ""
 
 
-class Namespace(Struct, frozen=True):
+class Namespace(Struct, frozen=True, weakref=True):
     """A namespace."""
 
     name: str
@@ -72,14 +72,14 @@ class Namespace(Struct, frozen=True):
     labels: Mapping[str, str] = MappingProxyType({})
 
 
-class Route(Struct, frozen=True):
+class Route(Struct, frozen=True, gc=False):
     """A route of an interface; `gateway` is an address on the link."""
 
     destination: str
     gateway: str
 
 
-class Interface(Struct, frozen=True, rename="camel"):
+class Interface(Struct, frozen=True, rename="camel", gc=False):
     """What a node needs to give a network namespace one interface (KuryrPort/KuryrNode `spec`).
 
     `addresses` are ``ADDRESS/PREFIX``; `gateways` at most one for each family; `mtu` in bytes.
@@ -94,7 +94,7 @@ class Interface(Struct, frozen=True, rename="camel"):
     mtu: int = 1500
 
 
-class KuryrPort(Struct, frozen=True):
+class KuryrPort(Struct, frozen=True, weakref=True):
     """What engine and agent tell each other of one pod (same namespace and name).
 
     spec (written by the engine): `pod_uid`, `node`, `interfaces`. status (by that node's agent): `bound`, `since`
@@ -114,7 +114,7 @@ class KuryrPort(Struct, frozen=True):
     sandbox: str = ""
 
 
-class Plugged(Struct, frozen=True, rename="camel"):
+class Plugged(Struct, frozen=True, rename="camel", gc=False):
     """A port that is plugged on a node, for whom."""
 
     port_id: str
@@ -122,7 +122,7 @@ class Plugged(Struct, frozen=True, rename="camel"):
     sandbox: str = ""
 
 
-class KuryrNode(Struct, frozen=True):
+class KuryrNode(Struct, frozen=True, weakref=True):
     """What engine and agent tell each other of one node (same name).
 
     spec: `node_port` (None until the engine made it). status: `heartbeat_s` (seconds since the epoch, 0 before the

@@ -115,6 +115,14 @@ class Ports:
         for port in ports:
             self.put(port)
 
+    def take(self, ports: Mapping[str, Port]) -> None:
+        """Hold these and no others. A port that is held already is not looked at again."""
+        for id_ in self._by_id.keys() - ports.keys():
+            self.drop(id_)
+        for id_, port in ports.items():
+            if self.by_id(id_) is not port:
+                self.put(port)
+
     def put(self, port: Port) -> Claim:
         """Take this as the newest observation of the port with its id."""
         self.drop(port.id)

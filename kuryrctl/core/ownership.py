@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum, auto
+from sys import intern
 
 from msgspec import Struct
 
@@ -34,7 +35,7 @@ class Proof(Enum):
     """Somebody else's."""
 
 
-class Claim(Struct, frozen=True):
+class Claim(Struct, frozen=True, gc=False):
     """The verdict on one object. `key` is empty where it is foreign; `why` says what contradicts the tags."""
 
     proof: Proof
@@ -111,7 +112,7 @@ def _claim_tagged_port(port: Port, identity: Identity) -> Claim:
     elif not _derived(port, identity, role, uid):
         why = f"its MAC address {port.mac_address} is not the one of {role} {uid}"
     else:
-        return Claim(Proof.TAGGED, f"port/{role}/{uid}", uid)
+        return Claim(Proof.TAGGED, f"port/{role}/{uid}", intern(uid))
     return Claim(Proof.SUSPICIOUS, uid=uid, why=why)
 
 

@@ -73,7 +73,7 @@ class Attempt(Struct, frozen=True, rename="camel", omit_defaults=True):
     detail: str = ""
 
 
-class KuryrProbe(Struct, frozen=True):
+class KuryrProbe(Struct, frozen=True, weakref=True):
     """A probe (namespaced as its pod). It is run once, by the agent of the pod's node, inside the pod's namespace.
 
     spec (whoever asks): the pod (`pod`, `pod_uid`, `node`), `targets`, each tried `count` times with `timeout_ms`

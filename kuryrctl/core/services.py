@@ -17,7 +17,7 @@ class ServicePort(Struct, frozen=True):
     target_port: int | str = 0
 
 
-class Service(Struct, frozen=True):
+class Service(Struct, frozen=True, weakref=True):
     """A Service. `cluster_ips` is empty for a headless one and an ExternalName."""
 
     namespace: str
@@ -51,7 +51,7 @@ class EndpointPort(Struct, frozen=True):
     protocol: str = "TCP"
 
 
-class EndpointSlice(Struct, frozen=True):
+class EndpointSlice(Struct, frozen=True, weakref=True):
     """Some of the endpoints of one Service of the same namespace. `address_type`: IPv4, IPv6 or FQDN."""
 
     namespace: str

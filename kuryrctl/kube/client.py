@@ -18,6 +18,7 @@ from kuryrctl.core.kinds import Kind
 from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.core.probe import KuryrProbe
 from kuryrctl.core.services import EndpointSlice, Service
+from kuryrctl.core.sharing import Held
 from kuryrctl.kube import wire
 from kuryrctl.kube.api import Api, Mutation, decoded
 from kuryrctl.kube.errors import Gone
@@ -54,6 +55,7 @@ class Kube:
         self.api = Api(transport, on_mutation)
         self.probes = Probes(self.api)
         self._page_size = page_size
+        self._held: dict[Kind, Held[KubeObject]] = {kind: Held() for kind in RESOURCES}
         self._events = EventRecorder(self.api)
         self._installer = Installer(self.api)
 
@@ -85,7 +87,7 @@ class Kube:
 
     def watch(self, kind: Kind, resource_version: str, *, node: str | None = None, stop: threading.Event) -> Watch:
         """The changes after `resource_version`. Raises Gone, here or while iterating, when a new list is needed."""
-        return Watch(self.api.transport, RESOURCES[kind], resource_version, node, stop)
+        return Watch(self.api.transport, RESOURCES[kind], resource_version, node, stop=stop, held=self._held[kind])
 
     # -- the engine's writes
 
@@ -193,7 +195,7 @@ class Kube:
         while True:
             response = self.api.call("GET", resource.list_path(node=node, **query), doing)
             page: wire.Page[Any] = decoded(response, doing, resource.page)
-            found.extend(item.core() for item in page.items or ())
+            found.extend(self._held[kind].one(item.metadata.uid, item.core()) for item in page.items or ())
             if not page.metadata.continue_:
                 return Listed(kind, tuple(found), page.metadata.resource_version)
             query["continue"] = page.metadata.continue_

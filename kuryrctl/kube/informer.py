@@ -65,10 +65,9 @@ class Informer(threading.Thread):
         failures = 0
         while not self._stopping.is_set():
             try:
-                listed = self._kube.list_kind(self._kind, node=self._node)
-                self._put(listed)
+                resource_version = self._list()
                 failures = 0
-                self._follow(listed.resource_version)
+                self._follow(resource_version)
             except KuryrError as error:
                 failures += 1
                 self._down(error, failures)
@@ -84,6 +83,12 @@ class Informer(threading.Thread):
             self._watch.close()
         if self.is_alive():
             self.join(STOP_TIMEOUT_S)
+
+    def _list(self) -> str:
+        """Put the list; its resource version alone is kept, or the first list would live as long as the watch."""
+        listed = self._kube.list_kind(self._kind, node=self._node)
+        self._put(listed)
+        return listed.resource_version
 
     def _follow(self, resource_version: str) -> None:
         """Watch, and resume where a watch ended. Returns when a new list is needed; raises what else went wrong."""

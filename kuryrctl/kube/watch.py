@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.core.sharing import Held
 from kuryrctl.kube.errors import Status, error_of, error_of_status
 from kuryrctl.kube.resources import Resource
 from kuryrctl.kube.transport import Response, Transport
@@ -49,11 +50,19 @@ class Watch:
     """
 
     def __init__(
-        self, transport: Transport, resource: Resource, resource_version: str, node: str | None, stop: threading.Event
+        self,
+        transport: Transport,
+        resource: Resource,
+        resource_version: str,
+        node: str | None,
+        *,
+        stop: threading.Event,
+        held: Held[KubeObject],
     ) -> None:
         self._doing = f"watch {resource.plural}"
         self._resource = resource
         self._stop = stop
+        self._held = held
         path = resource.list_path(
             node=node,
             watch="true",
@@ -92,4 +101,5 @@ class Watch:
         except msgspec.DecodeError as error:
             message = f"{self._doing}: a line is not understood: {error}"
             raise Invalid(message, code="KUBE-DECODE", owner=Owner.KUBERNETES) from error
-        return WatchEvent(EventType(event.type.lower()), wire.core(), wire.metadata.resource_version)
+        thing = self._held.one(wire.metadata.uid, wire.core())
+        return WatchEvent(EventType(event.type.lower()), thing, wire.metadata.resource_version)

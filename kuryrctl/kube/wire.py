@@ -7,16 +7,19 @@ rely on is an error. Does not know: how they were read.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from kuryrctl.core.cluster import ContainerPort, Interface, KuryrNode, KuryrPort, Namespace, Node, Plugged, Pod
 from kuryrctl.core.names import shortened
 from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.core.probe import KuryrProbe
 from kuryrctl.core.services import EndpointSlice, Service
+from kuryrctl.core.sharing import one, one_mapping, share_texts
 
 KubeObject: TypeAlias = (
     Pod | Node | Namespace | KuryrPort | KuryrNode | KuryrProbe | NetworkPolicy | Service | EndpointSlice
@@ -124,17 +127,17 @@ class PodWire(Struct):
         """As a core type."""
         meta = self.metadata
         return Pod(
-            namespace=meta.namespace,
-            name=meta.name,
-            uid=meta.uid,
-            node=self.spec.node_name,
-            phase=self.status.phase,
+            namespace=intern(meta.namespace),
+            name=intern(meta.name),
+            uid=intern(meta.uid),
+            node=intern(self.spec.node_name),
+            phase=intern(self.status.phase),
             host_network=self.spec.host_network,
             deleting=meta.deletion_timestamp is not None,
-            labels=meta.labels or {},
+            labels=one_mapping(meta.labels),
             ips=tuple(entry.ip for entry in self.status.pod_ips or ()),
             created_s=_seconds(meta.creation_timestamp),
-            ports=self.spec.named_ports,
+            ports=one(self.spec.named_ports),
         )
 
 
@@ -206,11 +209,15 @@ class KuryrPortWire(Struct):
 
     def core(self) -> KuryrPort:
         """As a core type."""
+        for interface in self.spec.interfaces:
+            share_texts(interface, ("name", "port_id", "mac_address"))
+            force_setattr(interface, "gateways", one(interface.gateways))
+            force_setattr(interface, "routes", one(interface.routes))
         return KuryrPort(
-            namespace=self.metadata.namespace,
-            name=self.metadata.name,
-            pod_uid=self.spec.pod_uid,
-            node=self.spec.node,
+            namespace=intern(self.metadata.namespace),
+            name=intern(self.metadata.name),
+            pod_uid=intern(self.spec.pod_uid),
+            node=intern(self.spec.node),
             interfaces=self.spec.interfaces,
             uid=self.metadata.uid,
             resource_version=self.metadata.resource_version,

@@ -21,6 +21,7 @@ from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Informer, Kube, Message
 from kuryrctl.reconcile.audit import AuditLog
 from kuryrctl.reconcile.contracts import Lease
+from kuryrctl.reconcile.memory import give_back_large_blocks
 from kuryrctl.reconcile.once import dry_run, once
 from kuryrctl.reconcile.report import Failure, Report
 from kuryrctl.reconcile.saved import apply_plan, plan_to_save
@@ -47,6 +48,8 @@ def watch(parts: Parts, lease: Lease, kube: Kube, stop: threading.Event) -> None
 
     Waits for the lease as long as another holds it. Raises nothing: faults are logged, told as Events, and retried.
     """
+
+    give_back_large_blocks()
 
     def follow(kind: Kind, out: queue.Queue[Message]) -> Informer:
         return Informer(kube, kind, out)

@@ -221,7 +221,9 @@ class State:
             ports = {port.id: port for port, _ in self.ports}
         self.own = find_own(msgspec.structs.replace(merged, ports=ports), self._config)
         self.cloud = merged
-        self.ports = Ports(self.own.identity, ports.values())
+        if self.own.identity != self.ports.identity:
+            self.ports = Ports(self.own.identity)
+        self.ports.take(ports)
         self._moments.forget(mark)
         self._forget()
 

@@ -55,7 +55,7 @@ class PolicyRule(Struct, frozen=True):
     ports: tuple[PolicyPort, ...] = ()
 
 
-class NetworkPolicy(Struct, frozen=True):
+class NetworkPolicy(Struct, frozen=True, weakref=True):
     """A policy. `directions` (policyTypes) are those in which it isolates; the rules of any other are ignored."""
 
     namespace: str

@@ -19,7 +19,7 @@ def test_a_copy_of_a_group_is_not_used_though_its_id_comes_first() -> None:
     copy, mine = group("a", "somebody else's"), group("b", names.description(TAGS))
     own = find_own(
         CloudState(project_id="project", security_groups={each.id: each for each in (copy, mine)}),
-        Config(cluster_id="k"),
+        Config(cluster_id="k", external_network=None),
     )
     assert own.objects["security-group/open-ingress"] is mine
     (told,) = own.findings

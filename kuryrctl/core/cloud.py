@@ -22,6 +22,12 @@ class FixedIP(Struct, frozen=True, gc=False):
     ip_address: str
 
 
+class AddressPair(Struct, frozen=True, gc=False):
+    """An address (or a CIDR) that a port may use beside its own ones."""
+
+    ip_address: str
+
+
 class SubPort(Struct, frozen=True):
     """A port that travels on a trunk's parent port, under a VLAN id. Only the trunk tells of it."""
 
@@ -47,6 +53,7 @@ class Port(Struct, frozen=True, weakref=True):
     name: str = ""
     project_id: str = ""
     fixed_ips: tuple[FixedIP, ...] = ()
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
     security_groups: tuple[str, ...] = ()
     device_owner: str = ""
     device_id: str = ""

@@ -1,0 +1,181 @@
+"""What the NetworkPolicies of a cluster say about one connection, straight from the objects.
+
+Source: Kubernetes API reference, networking.k8s.io/v1 NetworkPolicy; what it leaves open is decided in DESIGN (ipBlocks
+match pods, too; a Service is reached where all its endpoints are). It shares words with the compiler, and no line that
+matches anything: so it can judge it. Does not know: security groups.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.policy.flows import (
+    Block,
+    End,
+    EndKind,
+    Flow,
+    Link,
+    LinkKind,
+    Reason,
+    Side,
+    Verdict,
+    block_of,
+    cut,
+)
+from kuryrctl.core.policy.model import Direction, NetworkPolicy, Peer, PolicyPort, PolicyRule
+from kuryrctl.core.selectors import Operator, Selector
+
+INGRESS, EGRESS = Direction
+
+
+class KubernetesJudge:
+    """Judges connections of one cluster. A pod, and no other end, can be isolated by policies."""
+
+    def __init__(self, cluster: ClusterState) -> None:
+        self._pods = cluster.pods
+        self._labels = {name: namespace.labels for name, namespace in cluster.namespaces.items()}
+        self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
+        for _, policy in sorted(cluster.policies.items()):
+            self._policies[policy.namespace].append(policy)
+        self._node_blocks: dict[str, set[Block]] = defaultdict(set)
+        for node in cluster.nodes.values():
+            self._node_blocks[node.name].update(map(block_of, node.addresses))
+        for known in cluster.kuryr_nodes.values():
+            if known.node_port:
+                self._node_blocks[known.name].update(
+                    block_of(text.partition("/")[0]) for text in known.node_port.addresses
+                )
+
+    def verdict(self, flow: Flow) -> Verdict:
+        """Whether the policies allow it, and by what."""
+        if flow.target.kind is not EndKind.SERVICE:
+            return Verdict((self.side(EGRESS, flow), self.side(INGRESS, flow)))
+        front = flow.target.front(flow.family, flow.protocol, flow.port)
+        if front is None or not front.backends:
+            return Verdict((Side(EGRESS, flow.source, flow.target, flow.port, Reason.NO_ENDPOINT),))
+        flows = [Flow(flow.source, end, flow.family, flow.protocol, port) for end, port in front.backends]
+        return Verdict((*map(self._to_endpoint, flows), *(self.side(INGRESS, each) for each in flows)))
+
+    def side(self, direction: Direction, flow: Flow) -> Side:
+        """What the policies of the source (EGRESS) or of the target (INGRESS) say. The target is no Service."""
+        end, other = (flow.source, flow.target) if direction is EGRESS else (flow.target, flow.source)
+        pod = self._pod(end)
+        if pod is None or pod.host_network:
+            return Side(direction, end, other, flow.port, Reason.OUTSIDE)
+        if not _is_there(pod):
+            return Side(direction, end, other, flow.port, Reason.FINISHED)
+        if other.id == end.id:
+            return Side(direction, end, other, flow.port, Reason.ITSELF)
+        if self._is_node_of(pod, other, flow.family):
+            return Side(direction, end, other, flow.port, Reason.OWN_NODE)
+        return self._by_policies(direction, pod, flow)
+
+    def isolating(self, pod: Pod, direction: Direction) -> list[NetworkPolicy]:
+        """The policies that isolate a pod in this direction, by name."""
+        of_namespace = self._policies.get(pod.namespace, ())
+        return [
+            each for each in of_namespace if direction in each.directions and _selects(each.pod_selector, pod.labels)
+        ]
+
+    def _to_endpoint(self, flow: Flow) -> Side:
+        """A Service's client is let out by policies alone: the VIP is not its own node, whoever is behind it."""
+        pod = self._pod(flow.source)
+        if pod is None or flow.source.id == flow.target.id or not _is_there(pod) or pod.host_network:
+            return self.side(EGRESS, flow)
+        return self._by_policies(EGRESS, pod, flow)
+
+    def _by_policies(self, direction: Direction, pod: Pod, flow: Flow) -> Side:
+        end, other = (flow.source, flow.target) if direction is EGRESS else (flow.target, flow.source)
+        isolating = self.isolating(pod, direction)
+        if not isolating:
+            return Side(direction, end, other, flow.port, Reason.OPEN)
+        chain = tuple(Link(LinkKind.POLICY, policy.full_name, policy.uid) for policy in isolating)
+        missing = other.block(flow.family)
+        left = [missing] if missing else None
+        for policy in isolating:
+            for index, rule in enumerate(policy.rules(direction)):
+                if not self._is_port(rule.ports, flow):
+                    continue
+                whole, blocks = self._peers(policy, rule, other, flow.family)
+                left = left and [piece for part in left for piece in cut(part, blocks)]
+                if whole or left == []:
+                    rule_links = (
+                        Link(LinkKind.POLICY, policy.full_name, policy.uid),
+                        Link(LinkKind.RULE, f"{direction}[{index}]"),
+                    )
+                    return Side(direction, end, other, flow.port, Reason.RULE, chain + rule_links)
+        return Side(direction, end, other, flow.port, Reason.ISOLATED, chain)
+
+    def _peers(self, policy: NetworkPolicy, rule: PolicyRule, other: End, family: int) -> tuple[bool, list[Block]]:
+        """Whether a rule's peers have the end as a whole, and which addresses of this family they have."""
+        if not rule.peers:
+            return True, []
+        pod = self._pod(other)
+        if pod is not None and any(self._is_peer(policy.namespace, peer, pod) for peer in rule.peers):
+            return True, []
+        return False, [block for peer in rule.peers for block in _addresses(peer, family)]
+
+    def _is_peer(self, namespace: str, peer: Peer, pod: Pod) -> bool:
+        """Whether the peer's selectors have this pod: none selects who is on the host's network, or has finished."""
+        if peer.ip_block is not None or pod.host_network or not _is_there(pod):
+            return False
+        if peer.namespace_selector is None:
+            if pod.namespace != namespace:
+                return False
+        elif pod.namespace not in self._labels or not _selects(peer.namespace_selector, self._labels[pod.namespace]):
+            return False
+        return peer.pod_selector is None or _selects(peer.pod_selector, pod.labels)
+
+    def _is_port(self, ports: Iterable[PolicyPort], flow: Flow) -> bool:
+        return not ports or any(
+            port.protocol == flow.protocol and flow.port in self._numbers(port, flow.target) for port in ports
+        )
+
+    def _numbers(self, port: PolicyPort, target: End) -> range | set[int]:
+        """The numbers that a port stands for: a name means what the target's own containers call so."""
+        match port.port:
+            case None:
+                return range(1, 65536)
+            case int(number):
+                return range(number, (port.end_port or number) + 1)
+            case name:
+                pod = self._pod(target)
+                known = () if pod is None or pod.host_network else pod.ports
+                return {each.port for each in known if (each.name, each.protocol) == (name, port.protocol)}
+
+    def _is_node_of(self, pod: Pod, other: End, family: int) -> bool:
+        if other.kind is EndKind.NODE or other.host:
+            return bool(pod.node) and other.node == pod.node
+        block = other.block(family)
+        return other.kind is not EndKind.POD and block is not None and block in self._node_blocks.get(pod.node, ())
+
+    def _pod(self, end: End) -> Pod | None:
+        return self._pods.get(end.id) if end.kind is EndKind.POD else None
+
+
+def _is_there(pod: Pod) -> bool:
+    return pod.phase not in ("Succeeded", "Failed")
+
+
+def _addresses(peer: Peer, family: int) -> Iterator[Block]:
+    if peer.ip_block is not None:
+        block = block_of(peer.ip_block.cidr)
+        if block[0] == family:
+            yield from cut(block, (each for each in map(block_of, peer.ip_block.except_) if each[0] == family))
+
+
+def _selects(selector: Selector, labels: Mapping[str, str]) -> bool:
+    """Kubernetes, Labels and Selectors: all requirements hold; a key that is absent meets NotIn and DoesNotExist."""
+    for requirement in selector.requirements:
+        present, value = requirement.key in labels, labels.get(requirement.key)
+        holds = {
+            Operator.EXISTS: present,
+            Operator.DOES_NOT_EXIST: not present,
+            Operator.IN: present and value in requirement.values,
+            Operator.NOT_IN: not present or value not in requirement.values,
+        }
+        if not holds[requirement.operator]:
+            return False
+    return True

@@ -39,6 +39,13 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.port:PortShow",
         "Show one pod's port: what Kubernetes, Neutron and the node say of it, and its condition",
     ),
+    "reach": Entry(
+        "kuryrctl.cli.reach:Reach", "Try from inside a pod whether another pod or an address answers, and how"
+    ),
+    "policy lint": Entry(
+        "kuryrctl.cli.policy_lint:PolicyLint",
+        "Tell what is probably not meant in NetworkPolicies: of manifests, a saved world, or the live cluster",
+    ),
     "cluster init": Entry(
         "kuryrctl.cli.cluster:ClusterInit",
         "Make what the cluster shares: pod network, subnets, router, groups; and our kinds, policies and roles",

@@ -67,6 +67,16 @@ def look(settings: Settings) -> Reading:
     return Reading(cluster, cloud, {**cluster_errors, **cloud_errors}, unread)
 
 
+def read_cluster(settings: Settings) -> ClusterState:
+    """The cluster's side alone, in full. Raises KuryrError where a kind cannot be listed."""
+    if settings.world is not None:
+        return settings.world.cluster
+    cluster, errors = settings.kube().observe()
+    for fault in errors.values():
+        raise fault
+    return cluster
+
+
 def _cluster(settings: Settings) -> tuple[ClusterState | KuryrError, Mapping[Kind, KuryrError]]:
     try:
         cluster, errors = settings.kube().observe()

@@ -56,7 +56,12 @@ class Document(Struct, frozen=True):
 
 def read_files(paths: Iterable[Path]) -> ClusterState:
     """The cluster of these files; a folder stands for all manifests in it and below. Raises Invalid (MANIFEST)."""
-    return cluster_of(document for path in paths for file in _files(path) for document in _read(file))
+    return cluster_of(documents(paths))
+
+
+def documents(paths: Iterable[Path]) -> Iterator[Document]:
+    """The objects of these files and of all manifests in these folders and below. Raises Invalid (MANIFEST)."""
+    return (document for path in paths for file in _files(path) for document in _read(file))
 
 
 def parse(text: str, source: str) -> ClusterState:

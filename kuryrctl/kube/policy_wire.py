@@ -16,6 +16,7 @@ from kuryrctl.core.selectors import Operator, Requirement, Selector
 from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
 from kuryrctl.kube.wire import Meta
 
+LINT_IGNORE = "kuryr.openstack.org/lint-ignore"
 SERVICE_LABEL = "kubernetes.io/service-name"
 _NO_ADDRESS = ("", "None")
 
@@ -121,10 +122,16 @@ class NetworkPolicySpecWire(Struct, rename="camel"):
         return frozenset(Direction) if self.egress else frozenset((Direction.INGRESS,))
 
 
+class PolicyMeta(Meta):
+    """Metadata with annotations: of a policy one of them is read."""
+
+    annotations: dict[str, str] | None = None
+
+
 class NetworkPolicyWire(Struct):
     """networking/v1 NetworkPolicy."""
 
-    metadata: Meta
+    metadata: PolicyMeta
     spec: NetworkPolicySpecWire = field(default_factory=NetworkPolicySpecWire)
 
     def core(self) -> NetworkPolicy:
@@ -138,6 +145,7 @@ class NetworkPolicyWire(Struct):
             directions=spec.directions,
             ingress=tuple(rule.core() for rule in spec.ingress or ()),
             egress=tuple(rule.core() for rule in spec.egress or ()),
+            lint_ignore=(self.metadata.annotations or {}).get(LINT_IGNORE, ""),
         )
 
 

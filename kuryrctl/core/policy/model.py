@@ -56,7 +56,10 @@ class PolicyRule(Struct, frozen=True):
 
 
 class NetworkPolicy(Struct, frozen=True, weakref=True):
-    """A policy. `directions` (policyTypes) are those in which it isolates; the rules of any other are ignored."""
+    """A policy. `directions` (policyTypes) are those in which it isolates; the rules of any other are ignored.
+
+    `lint_ignore` is the text of its annotation ``kuryr.openstack.org/lint-ignore``: what `policy lint` is not to tell.
+    """
 
     namespace: str
     name: str
@@ -65,6 +68,7 @@ class NetworkPolicy(Struct, frozen=True, weakref=True):
     directions: frozenset[Direction]
     ingress: tuple[PolicyRule, ...] = ()
     egress: tuple[PolicyRule, ...] = ()
+    lint_ignore: str = ""
 
     @property
     def full_name(self) -> str:

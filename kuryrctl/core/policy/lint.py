@@ -1,0 +1,263 @@
+"""What is probably not meant in a NetworkPolicy, or cannot be enforced here: findings with stable codes.
+
+Each finding is about one policy and can be accepted in its annotation ``kuryr.openstack.org/lint-ignore``:
+``CODE: reason``, one for each line or separated by ``;``. An acceptance without a reason is itself a finding.
+Does not know: files, formats of reports, what the cloud holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from ipaddress import ip_network
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, Pod
+from kuryrctl.core.config import Config
+from kuryrctl.core.policy.model import Direction, NetworkPolicy, Peer, PolicyPort, PolicyRule
+from kuryrctl.core.policy.ranges import covers, network, union
+from kuryrctl.core.selectors import Selector
+
+LINT_SCHEMA = "kuryrctl.policy-lint/1"
+MANY_RULES = 50
+"""Half of the security group rules that Neutron's default quota grants a whole project."""
+_EVERYWHERE = ("0.0.0.0/0", "::/0")
+
+
+class Level(StrEnum):
+    """How much a finding matters; its value is SARIF's word (SARIF 2.1.0, 3.27.10)."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Check(Struct, frozen=True):
+    """A kind of finding. `code` is stable and the anchor of its section in docs/policy-lint.md."""
+
+    code: str
+    level: Level
+    title: str
+
+
+SELECTS_NOTHING = Check("POL-SELECTS-NOTHING", Level.WARNING, "The policy selects no pod")
+DUPLICATE = Check("POL-DUPLICATE", Level.WARNING, "Another policy of the namespace says the same")
+UNREACHABLE_RULE = Check("POL-UNREACHABLE-RULE", Level.WARNING, "A rule allows nothing that is not allowed already")
+NAMED_PORT = Check("POL-NAMED-PORT", Level.ERROR, "No pod has a container port of that name and protocol")
+HOST_NETWORK = Check("POL-HOST-NETWORK", Level.WARNING, "A selected pod uses its node's network")
+HOST_NETWORK_PEER = Check("POL-HOST-NETWORK-PEER", Level.WARNING, "A peer uses its node's network")
+OPENS_ALL = Check("POL-OPENS-ALL", Level.WARNING, "A rule allows everything in its direction")
+MANY = Check("POL-RULE-COUNT", Level.WARNING, "The policy needs many security group rules")
+SERVICE_RANGE = Check("POL-SERVICE-RANGE", Level.NOTE, "An address block contains Service addresses")
+NOT_ENFORCEABLE = Check("POL-NOT-ENFORCEABLE", Level.WARNING, "Security groups cannot do what the rule says here")
+SUPPRESSION = Check("POL-IGNORE", Level.ERROR, "An acceptance has no reason, or names no known code")
+CHECKS = (
+    SELECTS_NOTHING, DUPLICATE, UNREACHABLE_RULE, NAMED_PORT, HOST_NETWORK, HOST_NETWORK_PEER, OPENS_ALL, MANY,
+    SERVICE_RANGE, NOT_ENFORCEABLE, SUPPRESSION,
+)  # fmt: skip
+_BY_CODE = {check.code: check for check in CHECKS}
+
+
+class LintFinding(Struct, frozen=True):
+    """One finding. `field` is the place inside the policy (``spec.ingress[0].ports[1]``); `accepted` is the reason
+    why it is not to count, empty: it counts."""
+
+    check: Check
+    policy: str
+    message: str
+    field: str = ""
+    accepted: str = ""
+
+
+def lint(
+    cluster: ClusterState, config: Config, rule_counts: Mapping[str, int] = MappingProxyType({})
+) -> tuple[LintFinding, ...]:
+    """All findings of all policies, in the order of their names.
+
+    `rule_counts` tells how many security group rules a policy needs, by ``namespace/name``; where it does not, that is
+    not judged.
+    """
+    pods = _pods_by_namespace(cluster)
+    found: list[LintFinding] = []
+    for policy in sorted(cluster.policies.values(), key=lambda policy: policy.full_name):
+        accepted, bad = _accepted(policy)
+        told = [*_Linter(policy, cluster, config, pods).findings(), *_duplicates(policy, cluster)]
+        if (count := rule_counts.get(policy.full_name, 0)) > MANY_RULES:
+            told.append(LintFinding(MANY, policy.full_name, f"it needs {count} rules, more than {MANY_RULES}", "spec"))
+        found += bad
+        found += [
+            LintFinding(each.check, each.policy, each.message, each.field, accepted.get(each.check.code, ""))
+            for each in told
+        ]
+    return tuple(found)
+
+
+def worst(findings: Iterable[LintFinding]) -> Level | None:
+    """The worst level among those that count; None: nothing counts."""
+    levels = {finding.check.level for finding in findings if not finding.accepted}
+    return next((level for level in (Level.ERROR, Level.WARNING, Level.NOTE) if level in levels), None)
+
+
+class _Linter:
+    """The findings of one policy by itself."""
+
+    def __init__(
+        self, policy: NetworkPolicy, cluster: ClusterState, config: Config, pods: dict[str, list[Pod]]
+    ) -> None:
+        self._policy = policy
+        self._cluster = cluster
+        self._config = config
+        self._pods = pods
+        here = pods.get(policy.namespace, [])
+        self._selected = [pod for pod in here if policy.pod_selector.matches(pod.labels)]
+
+    def findings(self) -> Iterator[LintFinding]:
+        """In the order of the manifest."""
+        if not self._selected:
+            where = f"no pod of namespace {self._policy.namespace} has these labels"
+            yield self._found(SELECTS_NOTHING, where, "spec.podSelector")
+        on_host = sorted(pod.name for pod in self._selected if pod.host_network)
+        if on_host:
+            told = f"{_listed(on_host)} use their node's network: this policy does not protect them"
+            yield self._found(HOST_NETWORK, told, "spec.podSelector")
+        for direction in Direction:
+            rules = self._policy.ingress if direction is Direction.INGRESS else self._policy.egress
+            for index, rule in enumerate(rules):
+                yield from self._rule(direction, index, rule, rules)
+
+    def _rule(
+        self, direction: Direction, index: int, rule: PolicyRule, rules: tuple[PolicyRule, ...]
+    ) -> Iterator[LintFinding]:
+        at = f"spec.{direction}[{index}]"
+        if direction not in self._policy.directions:
+            yield self._found(UNREACHABLE_RULE, f"policyTypes does not contain {direction.capitalize()}", at)
+            return
+        others = [other for position, other in enumerate(rules) if position != index]
+        covering = [other for other in others if _covers(other, rule)]
+        if any(other != rule or rules.index(rule) < index for other in covering):
+            yield self._found(UNREACHABLE_RULE, "another rule of the policy allows at least as much", at)
+        if not rule.ports and (not rule.peers or any(_is_everywhere(peer) for peer in rule.peers)):
+            yield self._found(OPENS_ALL, f"it allows all {direction} traffic of the selected pods", at)
+        word = "from" if direction is Direction.INGRESS else "to"
+        for position, peer in enumerate(rule.peers):
+            yield from self._peer(direction, peer, f"{at}.{word}[{position}]")
+        for position, port in enumerate(rule.ports):
+            if isinstance(port.port, str):
+                yield from self._named(direction, rule, port, f"{at}.ports[{position}]")
+
+    def _peer(self, direction: Direction, peer: Peer, at: str) -> Iterator[LintFinding]:
+        block = peer.ip_block
+        if block is not None:
+            cidr = ip_network(block.cidr, strict=False)
+            _, whole = network(block.cidr)
+            if covers(union(removed for _, removed in map(network, block.except_)), *whole):
+                yield self._found(UNREACHABLE_RULE, f"except leaves nothing of {block.cidr}", at)
+            families = {ip_network(each).version for each in self._config.pod_network.cidrs}
+            if not self._config.pod_network.name and cidr.version not in families:
+                yield self._found(NOT_ENFORCEABLE, f"the pod network has no IPv{cidr.version} addresses", at)
+            services = [ip_network(each) for each in self._config.service_cidrs]
+            inside = [str(each) for each in services if each.version == cidr.version and each.overlaps(cidr)]
+            if direction is Direction.EGRESS and inside:
+                told = f"{block.cidr} contains Service addresses ({', '.join(inside)}): they are allowed by their"
+                yield self._found(SERVICE_RANGE, f"{told} endpoints, not by this block", at)
+            return
+        matched = list(self._peers(peer))
+        if not any(not pod.host_network for pod in matched):
+            if matched:
+                told = f"only {_listed([pod.full_name for pod in matched])} match, which use their node's network"
+                yield self._found(HOST_NETWORK_PEER, f"{told}: name their nodes by ipBlock", at)
+            else:
+                yield self._found(UNREACHABLE_RULE, "no pod matches this peer now", at)
+
+    def _named(self, direction: Direction, rule: PolicyRule, port: PolicyPort, at: str) -> Iterator[LintFinding]:
+        if direction is Direction.INGRESS:
+            targets, whose = self._selected, "selected"
+        elif rule.peers:
+            targets, whose = [pod for peer in rule.peers for pod in self._peers(peer)], "allowed"
+        else:
+            targets, whose = [pod for pods in self._pods.values() for pod in pods], "other"
+        if not any(each.name == port.port and each.protocol == port.protocol for pod in targets for each in pod.ports):
+            told = f'no {whose} pod has a container port named "{port.port}" with protocol {port.protocol}'
+            yield self._found(NAMED_PORT, f"{told}: the rule allows nothing", at)
+
+    def _peers(self, peer: Peer) -> Iterator[Pod]:
+        if peer.ip_block is not None:
+            return
+        if peer.namespace_selector is None:
+            namespaces = [self._policy.namespace]
+        else:
+            everywhere = self._cluster.namespaces.values()
+            namespaces = [each.name for each in everywhere if peer.namespace_selector.matches(each.labels)]
+        selector = peer.pod_selector or Selector()
+        for namespace in namespaces:
+            yield from (pod for pod in self._pods.get(namespace, ()) if selector.matches(pod.labels))
+
+    def _found(self, check: Check, message: str, field: str) -> LintFinding:
+        return LintFinding(check, self._policy.full_name, message, field)
+
+
+def _duplicates(policy: NetworkPolicy, cluster: ClusterState) -> Iterator[LintFinding]:
+    """Told of the later name only: the first one may stay."""
+    for other in cluster.policies.values():
+        if (other.namespace, _meaning(other)) == (policy.namespace, _meaning(policy)) and other.name < policy.name:
+            yield LintFinding(DUPLICATE, policy.full_name, f"it says what {other.full_name} says", "spec")
+            return
+
+
+def _meaning(policy: NetworkPolicy) -> tuple[object, ...]:
+    return policy.pod_selector, policy.directions, policy.ingress, policy.egress
+
+
+def _covers(wide: PolicyRule, narrow: PolicyRule) -> bool:
+    """Whether one rule allows all that another one does, as far as their text tells."""
+    peers = not wide.peers or (bool(narrow.peers) and set(narrow.peers) <= set(wide.peers))
+    ports = not wide.ports or (bool(narrow.ports) and all(any(_spans(w, n) for w in wide.ports) for n in narrow.ports))
+    return peers and ports
+
+
+def _spans(wide: PolicyPort, narrow: PolicyPort) -> bool:
+    if wide == narrow:
+        return True
+    if wide.protocol != narrow.protocol or isinstance(wide.port, str):
+        return False
+    if wide.port is None:
+        return True
+    if not isinstance(narrow.port, int):
+        return False
+    return wide.port <= narrow.port and (narrow.end_port or narrow.port) <= (wide.end_port or wide.port)
+
+
+def _is_everywhere(peer: Peer) -> bool:
+    return peer.ip_block is not None and peer.ip_block.cidr in _EVERYWHERE and not peer.ip_block.except_
+
+
+def _accepted(policy: NetworkPolicy) -> tuple[dict[str, str], list[LintFinding]]:
+    """Reasons by code, and what is wrong with the annotation."""
+    reasons: dict[str, str] = {}
+    bad = []
+    for entry in filter(None, map(str.strip, policy.lint_ignore.replace("\n", ";").split(";"))):
+        code, _, reason = (part.strip() for part in entry.partition(":"))
+        if code not in _BY_CODE:
+            told = f'"{code}" is no code of policy lint: {", ".join(_BY_CODE)}'
+        elif not reason:
+            told = f'"{code}" is accepted without a reason: write "{code}: why"'
+        else:
+            reasons[code] = reason
+            continue
+        bad.append(LintFinding(SUPPRESSION, policy.full_name, told, "metadata.annotations"))
+    return reasons, bad
+
+
+def _pods_by_namespace(cluster: ClusterState) -> dict[str, list[Pod]]:
+    found: dict[str, list[Pod]] = {}
+    for pod in cluster.pods.values():
+        if pod.phase not in FINISHED_PHASES:
+            found.setdefault(pod.namespace, []).append(pod)
+    return found
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -130,8 +130,10 @@ class _Common(command.Command):
 
 
 def _waited_in_vain(error: Exception, parsed_args: argparse.Namespace) -> bool:
-    """Whether the command was told to wait for the cluster's Lease, and it did not come free in that time."""
-    return isinstance(error, KuryrError) and error.code == "KUBE-LEASE-HELD" and bool(vars(parsed_args).get("wait"))
+    """Whether what the command waited for (the cluster's Lease, an agent's answer) did not come in that time."""
+    if not isinstance(error, KuryrError):
+        return False
+    return error.code == "PROBE-NO-ANSWER" or (error.code == "KUBE-LEASE-HELD" and bool(vars(parsed_args).get("wait")))
 
 
 class Command(_Common, command.Command):

@@ -6,14 +6,21 @@ the API's wire shape.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from ipaddress import ip_address
 
 from msgspec import Struct
 
+from kuryrctl.core.cluster import FINISHED_PHASES, Pod
+from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.core.names import shortened
+
 MAX_TARGETS = 256
 MAX_COUNT = 10
 MIN_PACKET_BYTES = 64
+MAX_TIMEOUT_S = 10.0
+MIN_TTL_S, MAX_TTL_S = 10, 3600
 PAYLOAD = "echo kuryr"
 
 
@@ -107,3 +114,45 @@ class KuryrProbe(Struct, frozen=True, weakref=True):
     def expired(self, now_s: float) -> bool:
         """Whether its time to live is over at `now_s` (seconds since the epoch)."""
         return now_s > self.created_s + self.ttl_s
+
+
+def probes_from(
+    pod: Pod, targets: Sequence[Target], *, run: str, count: int = 1, timeout_s: float = 2.0, ttl_s: float = 300.0
+) -> list[KuryrProbe]:
+    """The probes that try all targets from a pod: one for each MAX_TARGETS of them. `run` is a word of their own.
+
+    Raises Invalid where the pod has no network namespace to probe from.
+    """
+    why = _no_namespace(pod)
+    if why:
+        message = f"pod {pod.full_name} cannot be probed from: {why}"
+        hint = "kuryrctl port list shows the pods on the pod network"
+        raise Invalid(message, code="PROBE-NO-NETWORK", owner=Owner.USER, hint=hint)
+    return [
+        KuryrProbe(
+            namespace=pod.namespace,
+            name=f"{shortened(pod.name, 220)}-{run}-{first // MAX_TARGETS}",
+            pod=pod.name,
+            pod_uid=pod.uid,
+            node=pod.node,
+            targets=tuple(targets[first : first + MAX_TARGETS]),
+            count=count,
+            timeout_ms=round(timeout_s * 1000),
+            ttl_s=round(min(max(ttl_s, MIN_TTL_S), MAX_TTL_S)),
+            run=run,
+        )
+        for first in range(0, len(targets), MAX_TARGETS)
+    ]
+
+
+def longest_s(targets: int, count: int, timeout_s: float, at_once: int = 32) -> float:
+    """How long a node may need for so many targets, `at_once` of them at a time, when none answers."""
+    return -(-targets // at_once) * count * timeout_s
+
+
+def _no_namespace(pod: Pod) -> str:
+    if not pod.node:
+        return "no node runs it yet"
+    if pod.host_network:
+        return "it uses the network of its node"
+    return f"it has ended ({pod.phase})" if pod.phase in FINISHED_PHASES else ""

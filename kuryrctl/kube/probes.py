@@ -13,13 +13,14 @@ from contextlib import ExitStack
 from typing import Final
 from urllib.parse import urlencode
 
-from kuryrctl.core.errors import Invalid, KuryrError
+from kuryrctl.core.cluster import Pod
+from kuryrctl.core.errors import Invalid, KuryrError, NotFound, Owner
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.probe import KuryrProbe
 from kuryrctl.kube.api import Api, decoded
 from kuryrctl.kube.probe_wire import RUN_LABEL, KuryrProbeWire, kuryr_probe_body, status_of
 from kuryrctl.kube.resources import RESOURCES
-from kuryrctl.kube.wire import Page
+from kuryrctl.kube.wire import KuryrNodeWire, Page, PodWire
 
 FIRST_LOOK_S: Final = 0.1
 SLOWEST_LOOK_S: Final = 1.0
@@ -48,8 +49,28 @@ class Probes:
                 made.append(there)
             return self._finished(made, time.monotonic() + wait_s)
 
+    def pod(self, namespace: str, name: str) -> Pod:
+        """The pod. Raises NotFound; KuryrError (KUBE-FORBIDDEN) naming the right that lacks."""
+        doing = f"read pod {namespace}/{name}"
+        try:
+            found = self._api.get(RESOURCES[Kind.POD].path(name, namespace), doing, PodWire)
+        except Invalid as error:
+            raise _with_role(error, namespace) from error
+        if found is None:
+            message, hint = f"there is no pod {namespace}/{name}", f"kubectl get pods -n {namespace} lists them"
+            raise NotFound(message, code="PROBE-NO-POD", owner=Owner.USER, hint=hint)
+        return found.core()
+
+    def heartbeat_s(self, node: str) -> float | None:
+        """When that node's agent last gave a sign of life (seconds since the epoch, 0: never); None: we may not ask."""
+        try:
+            found = self._api.get(RESOURCES[Kind.KURYR_NODE].path(node), f"read KuryrNode {node}", KuryrNodeWire)
+        except Invalid:
+            return None
+        return found.core().heartbeat_s if found else 0.0
+
     def create(self, probe: KuryrProbe) -> KuryrProbe:
-        """Make it. Raises Conflict where the name is taken, Invalid (KUBE-FORBIDDEN) naming the right that lacks."""
+        """Make it. Raises Conflict where the name is taken, KuryrError (KUBE-FORBIDDEN) naming the right that lacks."""
         doing = f"probe from pod {probe.pod_name}"
         try:
             response = self._api.call("POST", _RESOURCE.path("", probe.namespace), doing, body=kuryr_probe_body(probe))
@@ -84,7 +105,10 @@ class Probes:
     def _of_run(self, namespace: str, run: str) -> list[KuryrProbe]:
         doing = f"read KuryrProbes of namespace {namespace}"
         selected = urlencode({"labelSelector": f"{RUN_LABEL}={run}"})
-        response = self._api.call("GET", f"{_RESOURCE.path('', namespace)}?{selected}", doing)
+        try:
+            response = self._api.call("GET", f"{_RESOURCE.path('', namespace)}?{selected}", doing)
+        except Invalid as error:
+            raise _with_role(error, namespace) from error
         return [item.core() for item in decoded(response, doing, Page[KuryrProbeWire]).items or ()]
 
     def _remove(self, probe: KuryrProbe) -> None:
@@ -94,10 +118,11 @@ class Probes:
             _log.warning("KuryrProbe %s/%s stays for now: %s", probe.namespace, probe.name, error.message)
 
 
-def _with_role(error: Invalid, namespace: str) -> Invalid:
+def _with_role(error: Invalid, namespace: str) -> KuryrError:
+    """A right that lacks is nothing that the request could do better: who gives it is told."""
     if error.code != "KUBE-FORBIDDEN":
         return error
     hint = (
         f"an administrator may allow it: kubectl create rolebinding {ROLE} -n {namespace} --clusterrole={ROLE} --user=…"
     )
-    return Invalid(error.message, code=error.code, owner=error.owner, hint=hint, request_id=error.request_id)
+    return KuryrError(error.message, code=error.code, owner=error.owner, hint=hint, request_id=error.request_id)

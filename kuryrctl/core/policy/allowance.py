@@ -43,22 +43,22 @@ Spans: TypeAlias = tuple[Span, ...]
 
 
 class Allowance(Struct, frozen=True):
-    """`spans` to every address of the IP versions `anybody`, to `addresses` (by version), to who carries `groups`."""
+    """`spans` to every address of the IP versions `anybody`, to `addresses` by IP version, to who carries `groups`."""
 
     spans: Spans
     anybody: frozenset[int] = frozenset()
     addresses: Mapping[int, Ranges] = {}
-    groups: frozenset[Key] = frozenset()
+    groups: frozenset[tuple[int, Key]] = frozenset()
 
 
 class Allowed(Struct, frozen=True):
     """Allowances put together, without what others cover: everything that a group's rules say.
 
-    `anybody`: spans by IP version; `groups`: spans by group; `addresses`: ranges by IP version and span.
+    `anybody`: spans by IP version; `groups`: spans by IP version and group; `addresses`: ranges by IP version and span.
     """
 
     anybody: Mapping[int, Spans]
-    groups: Mapping[Key, Spans]
+    groups: Mapping[tuple[int, Key], Spans]
     addresses: Mapping[tuple[int, Span], Ranges]
 
     def to_anybody(self, version: int, span: Span) -> bool:
@@ -69,7 +69,7 @@ class Allowed(Struct, frozen=True):
 def put_together(allowances: Iterable[Allowance]) -> Allowed:
     """The union of the allowances. The same whatever their order and however they are cut."""
     anybody: dict[int, set[Span]] = defaultdict(set)
-    groups: dict[Key, set[Span]] = defaultdict(set)
+    groups: dict[tuple[int, Key], set[Span]] = defaultdict(set)
     by_ranges: dict[tuple[int, Ranges], set[Span]] = defaultdict(set)
     for allowance in allowances:
         for version in allowance.anybody:
@@ -130,8 +130,8 @@ def _of_version(allowed: Allowed, version: int) -> Iterator[tuple[Span, str | No
     anybody = allowed.anybody.get(version, ())
     for span in anybody:
         yield span, None, None
-    for key, spans in allowed.groups.items():
-        for span in spans:
+    for (each, key), spans in allowed.groups.items():
+        for span in spans if each == version else ():
             if not allowed.to_anybody(version, span):
                 yield span, None, key
     for (each, span), ranges in allowed.addresses.items():

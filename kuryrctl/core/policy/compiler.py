@@ -8,7 +8,7 @@ cluster shares (`desired`), which groups exist already.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, product
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -23,7 +23,7 @@ from kuryrctl.core.policy.entries import Entry, Parsed, span_of
 from kuryrctl.core.policy.index import Changes, Index
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
 from kuryrctl.core.policy.nodes import Nodes
-from kuryrctl.core.policy.peers import membership_key, namespace_key
+from kuryrctl.core.policy.peers import Term, membership_key, namespace_key
 from kuryrctl.core.policy.ranges import Ranges, covers, network, union
 from kuryrctl.core.policy.reach import Reach
 from kuryrctl.core.services import EndpointSlice, Service
@@ -55,6 +55,7 @@ class Policies:
         cidrs = [network(cidr) for cidr in config.pod_network.cidrs]
         given = {version for version, _ in cidrs}
         self._versions = tuple(sorted({4, 6} if config.pod_network.name else given))
+        self._pod_ranges: dict[int, Ranges] = {} if config.pod_network.name else {v: (each,) for v, each in cidrs}
         ranges = [network(cidr) for cidr in config.service_cidrs]
         self._service_ranges: dict[int, Ranges] = {
             version: union(each for other, each in ranges if other == version) for version in self._versions
@@ -130,7 +131,7 @@ class Policies:
         yield from self._reach.own
 
     def _clear(self) -> None:
-        self._index = Index()
+        self._index = Index(self._pod_ranges)
         self._reach = Reach(self._index)
         self._nodes = Nodes()
         self._groups: dict[Key, Group | None] = {}
@@ -212,19 +213,22 @@ class Policies:
         )
 
     def _egress_allowances(self, policy: Parsed) -> Iterator[Allowance]:
-        peers = self._index.peers
         for entry in policy.egress:
             yield self._allowance(entry, entry.spans)
-            for term in entry.named:
-                for number in peers.numbers(term):
-                    name, protocol = term.port or ("", "")
-                    yield Allowance(
-                        (span_of((name, protocol, number)),), groups=frozenset({membership_key((term.id, number))})
-                    )
-            for port in entry.names if entry.addresses else ():
+            yield from self._named(entry.named, self._versions)
+            for version, terms in entry.named_in.items():
+                yield from self._named(terms, (version,))
+            for port in entry.names if entry.addresses.keys() - entry.named_in.keys() else ():
                 for number, where in self._index.named_at(port):
-                    if covers(entry.addresses.get(where[0], ()), where[1], where[1]):
+                    if where[0] not in entry.named_in and covers(entry.addresses.get(where[0], ()), where[1], where[1]):
                         yield at(where, span_of((*port, number)))
+
+    def _named(self, terms: tuple[Term, ...], versions: tuple[int, ...]) -> Iterator[Allowance]:
+        for term in terms:
+            if term.port is not None:
+                for number in self._index.peers.numbers(term):
+                    key = membership_key((term.id, number))
+                    yield Allowance((span_of((*term.port, number)),), groups=frozenset(product(versions, (key,))))
 
     def _allowance(self, entry: Entry, spans: Spans) -> Allowance:
         if not spans:
@@ -233,7 +237,7 @@ class Policies:
             spans=spans,
             anybody=frozenset(self._versions if entry.anybody else ()),
             addresses=entry.addresses,
-            groups=frozenset(key for term in entry.terms for key in self._index.peers.groups(term)),
+            groups=frozenset(product(self._versions, chain.from_iterable(map(self._index.peers.groups, entry.terms)))),
         )
 
     def _vip_rules(self, key: Key) -> tuple[RuleSpec, ...] | None:

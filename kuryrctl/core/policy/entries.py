@@ -13,7 +13,7 @@ from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.policy.allowance import EVERY_PORT, PORT_MAX, Span, Spans, merged
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.policy.peers import NamedPort, PortName, Term, every_pod, term
-from kuryrctl.core.policy.ranges import WHOLE, Range, Ranges, minus, network, union
+from kuryrctl.core.policy.ranges import WHOLE, Range, Ranges, covers, minus, network, union
 from kuryrctl.core.specs import Key
 
 
@@ -21,7 +21,8 @@ class Entry(Struct, frozen=True):
     """One rule of a policy: any of the peers, on any of the ports.
 
     Peers: `anybody`, `addresses` by IP version, `terms`. Ports: `spans`, and `names`: for ingress those of the selected
-    pods, for egress those of the peers, and there `named` are the peers that have one.
+    pods, for egress those of the peers, and there `named` are the peers that have one, `named_in` those that are so by
+    their address alone: `addresses` holds all pods' of that IP version.
     """
 
     anybody: bool
@@ -30,6 +31,7 @@ class Entry(Struct, frozen=True):
     spans: Spans
     names: frozenset[PortName]
     named: tuple[Term, ...] = ()
+    named_in: Mapping[int, tuple[Term, ...]] = {}
 
     def resolved(self, ports: frozenset[NamedPort]) -> Spans:
         """The spans, with what the names mean on pods with these named ports."""
@@ -74,13 +76,18 @@ class Parsed(Struct, frozen=True):
         for entry in (*self.ingress, *self.egress):
             yield from entry.terms
             yield from entry.named
+            for terms in entry.named_in.values():
+                yield from terms
 
 
-def parse(policy: NetworkPolicy) -> Parsed:
-    """The policy, taken apart. Raises Invalid for a CIDR that is none (the API server admits no such policy)."""
+def parse(policy: NetworkPolicy, pods: Mapping[int, Ranges]) -> Parsed:
+    """The policy, taken apart. `pods`: where all pods' addresses are, by IP version, as far as that is known.
+
+    Raises Invalid for a CIDR that is none (the API server admits no such policy).
+    """
     try:
         ingress = tuple(_entry(rule, policy.namespace) for rule in policy.rules(Direction.INGRESS))
-        egress = tuple(_with_named(rule, policy.namespace) for rule in policy.rules(Direction.EGRESS))
+        egress = tuple(_with_named(rule, policy.namespace, pods) for rule in policy.rules(Direction.EGRESS))
     except ValueError as error:
         raise Invalid(f"NetworkPolicy {policy.full_name}: {error}", code="POLICY-CIDR", owner=Owner.USER) from None
     return Parsed(policy, ingress, egress, frozenset(name for entry in ingress for name in entry.names))
@@ -119,14 +126,25 @@ def _entry(rule: PolicyRule, namespace: str) -> Entry:
     )
 
 
-def _with_named(rule: PolicyRule, namespace: str) -> Entry:
+def _with_named(rule: PolicyRule, namespace: str, pods: Mapping[int, Ranges]) -> Entry:
     entry = _entry(rule, namespace)
-    if rule.peers:
-        named = tuple(term(peer, namespace, name) for peer in _pods(rule) for name in sorted(entry.names))
-    else:
-        named = tuple(every_pod(name) for name in sorted(entry.names))
-    terms = entry.terms if entry.spans else ()
-    return Entry(entry.anybody, entry.addresses, terms, entry.spans, entry.names, named)
+    names = sorted(entry.names)
+    everywhere = tuple(every_pod(name) for name in names)
+    named = tuple(term(peer, namespace, name) for peer in _pods(rule) for name in names)
+    whole = [
+        version
+        for version, ranges in entry.addresses.items()
+        if version in pods and all(covers(ranges, *each) for each in pods[version])
+    ]
+    return Entry(
+        anybody=entry.anybody,
+        addresses=entry.addresses,
+        terms=entry.terms if entry.spans else (),
+        spans=entry.spans,
+        names=entry.names,
+        named=named if rule.peers else everywhere,
+        named_in=dict.fromkeys(whole, everywhere) if names else {},
+    )
 
 
 def _pods(rule: PolicyRule) -> Iterator[Peer]:

@@ -24,7 +24,7 @@ from kuryrctl.core.policy.peers import (
     membership_key,
     namespace_key,
 )
-from kuryrctl.core.policy.ranges import address
+from kuryrctl.core.policy.ranges import Ranges, address
 from kuryrctl.core.policy.vips import Address
 from kuryrctl.core.specs import Key
 
@@ -49,9 +49,13 @@ class Changes:
 
 
 class Index:
-    """What the groups are made of. Only pods that hold a port are in it: no other pod is on the pod network."""
+    """What the groups are made of. Only pods that hold a port are in it: no other pod is on the pod network.
 
-    def __init__(self) -> None:
+    `pod_ranges`: where all pods' addresses are, by IP version; empty where that is not known.
+    """
+
+    def __init__(self, pod_ranges: Mapping[int, Ranges]) -> None:
+        self._pod_ranges = pod_ranges
         self.peers = Peers()
         self.policies: dict[str, Parsed] = {}
         self.pods: dict[str, Pod] = {}
@@ -168,9 +172,9 @@ class Index:
         self, before: Pod | None, now: Pod | None, old: PodClass | None, new: PodClass | None, changes: Changes
     ) -> None:
         """A pod's address or class may have changed: look again at who depends on it."""
-        left, come = set(_addresses(before)), set(_addresses(now))
-        if old is new and left == come:
+        if old is new and before is not None and now is not None and before.ips == now.ips:
             return
+        left, come = set(_addresses(before)), set(_addresses(now))
         uid = (before or now).uid  # type: ignore[union-attr]
         for where in left - come:
             self._at[where].discard(uid)
@@ -290,7 +294,7 @@ class Index:
 
     def put_policy(self, policy: NetworkPolicy, changes: Changes) -> None:
         """A policy came or changed. Raises Invalid, and changes nothing, where it is none that can be."""
-        now = parse(policy)
+        now = parse(policy, self._pod_ranges)
         before = self.policies.get(policy.full_name)
         if before is not None and before.policy == policy:
             return
@@ -314,7 +318,7 @@ class Index:
         if now is not None:
             self.policies[name] = self._by_namespace[now.policy.namespace][name] = now
             self._note(now, set.add)
-        for key in [key for key, owner in self.owner.items() if owner == name]:
+        for key in before.keys() if before else ():
             del self.owner[key]
         for pods in self._turn_terms(name, before, now, changes) | self._classes_in[name.partition("/")[0]]:
             self._refresh(pods, changes)
@@ -352,7 +356,7 @@ class Index:
     def _note(self, policy: Parsed, do: Callable[[set[str], str], None]) -> None:
         """Note by which named ports within blocks a policy allows, or forget it."""
         for entry in policy.egress:
-            for name in entry.names if entry.addresses else ():
+            for name in entry.names if entry.addresses.keys() - entry.named_in.keys() else ():
                 do(self._in_blocks[name], policy.policy.full_name)
 
     def _touch(self, name: str, changes: Changes) -> None:

@@ -34,14 +34,17 @@ _ANY = (None, "", "any", "0")
 
 
 class GroupJudge:
-    """Judges connections of one cloud. An address belongs to every port that has it, also as an allowed pair."""
+    """Judges connections of one cloud. An address belongs to every port that has it, also as an allowed pair.
+
+    `groups` by id; `carried`: the addresses that each group stands for as a remote.
+    """
 
     def __init__(self, cloud: CloudState) -> None:
         self._ports = cloud.ports
-        self._groups = cloud.security_groups
+        self.groups = cloud.security_groups
         self._by_block: dict[Block, list[Port]] = defaultdict(list)
         self._by_device: dict[str, list[Port]] = defaultdict(list)
-        self._carried: dict[str, set[Block]] = defaultdict(set)
+        self.carried: dict[str, set[Block]] = defaultdict(set)
         self._wide: dict[str, set[Block]] = defaultdict(set)
         for _, port in sorted(cloud.ports.items()):
             if names.cluster_of(port.tags):
@@ -49,7 +52,7 @@ class GroupJudge:
             for block in _blocks(port):
                 self._by_block[block].append(port)
                 for group in port.security_groups:
-                    self._carried[group].add(block)
+                    self.carried[group].add(block)
                     if block[1] != block[2]:
                         self._wide[group].add(block)
 
@@ -100,14 +103,14 @@ class GroupJudge:
         chain = [Link(LinkKind.PORT, port.name or port.id, port.id)]
         if not port.port_security_enabled:
             return Side(direction, end, other, flow.port, Reason.PORT_SECURITY, tuple(chain))
-        groups = [self._groups[id_] for id_ in sorted(port.security_groups) if id_ in self._groups]
+        groups = [self.groups[id_] for id_ in sorted(port.security_groups) if id_ in self.groups]
         chain += [_link(group) for group in groups]
         if not port.security_groups:
             return Side(direction, end, other, flow.port, Reason.NO_GROUPS, tuple(chain))
         block = other.block(flow.family)
         left = [block] if block else None
         for group in groups:
-            for rule in _matching(group, direction, flow):
+            for rule in matching(group, direction, flow.family, flow.protocol, flow.port):
                 everyone, blocks = self._remote(rule, block)
                 left = left and [piece for part in left for piece in cut(part, blocks)]
                 if everyone or left == []:
@@ -118,7 +121,7 @@ class GroupJudge:
     def _remote(self, rule: SecurityGroupRule, block: Block | None) -> tuple[bool, list[Block]]:
         """Whether a rule is for all of `block` as it is, and else for which addresses, of those that may concern it."""
         if rule.remote_group_id:
-            carried = self._carried.get(rule.remote_group_id, set())
+            carried = self.carried.get(rule.remote_group_id, set())
             if block is None or block in carried:
                 return block is not None, []
             return False, list(self._wide.get(rule.remote_group_id, ()) if block[1] == block[2] else carried)
@@ -140,15 +143,18 @@ def describe(rule: SecurityGroupRule) -> str:
     return f"{rule.direction} {rule.ethertype} {rule.protocol or 'any protocol'}{ports} {way} {remote}"
 
 
-def _matching(group: SecurityGroup, direction: Direction, flow: Flow) -> Iterator[SecurityGroupRule]:
+def matching(
+    group: SecurityGroup, direction: Direction, family: int, protocol: str, port: int
+) -> Iterator[SecurityGroupRule]:
+    """The rules of a group that match but for the remote, by id."""
     for rule in sorted(group.security_group_rules, key=lambda rule: rule.id):
-        if rule.direction != direction or rule.ethertype != f"IPv{flow.family}":
+        if rule.direction != direction or rule.ethertype != f"IPv{family}":
             continue
         if rule.protocol not in _ANY:
-            if str(rule.protocol).lower() not in (flow.protocol.lower(), _NUMBERS[flow.protocol]):
+            if str(rule.protocol).lower() not in (protocol.lower(), _NUMBERS[protocol]):
                 continue
             low, high = rule.port_range_min, rule.port_range_max
-            if low is not None and high is not None and not low <= flow.port <= high:
+            if low is not None and high is not None and not low <= port <= high:
                 continue
         yield rule
 

@@ -113,11 +113,11 @@ class KubernetesJudge:
         if not rule.peers:
             return True, []
         pod = self._pod(other)
-        if pod is not None and any(self._is_peer(policy.namespace, peer, pod) for peer in rule.peers):
+        if pod is not None and any(self.is_peer(policy.namespace, peer, pod) for peer in rule.peers):
             return True, []
-        return False, [block for peer in rule.peers for block in _addresses(peer, family)]
+        return False, [block for peer in rule.peers for block in addresses_of(peer, family)]
 
-    def _is_peer(self, namespace: str, peer: Peer, pod: Pod) -> bool:
+    def is_peer(self, namespace: str, peer: Peer, pod: Pod) -> bool:
         """Whether the peer's selectors have this pod: none selects who is on the host's network, or has finished."""
         if peer.ip_block is not None or pod.host_network or not _is_there(pod):
             return False
@@ -129,21 +129,8 @@ class KubernetesJudge:
         return peer.pod_selector is None or _selects(peer.pod_selector, pod.labels)
 
     def _is_port(self, ports: Iterable[PolicyPort], flow: Flow) -> bool:
-        return not ports or any(
-            port.protocol == flow.protocol and flow.port in self._numbers(port, flow.target) for port in ports
-        )
-
-    def _numbers(self, port: PolicyPort, target: End) -> range | set[int]:
-        """The numbers that a port stands for: a name means what the target's own containers call so."""
-        match port.port:
-            case None:
-                return range(1, 65536)
-            case int(number):
-                return range(number, (port.end_port or number) + 1)
-            case name:
-                pod = self._pod(target)
-                known = () if pod is None or pod.host_network else pod.ports
-                return {each.port for each in known if (each.name, each.protocol) == (name, port.protocol)}
+        target = self._pod(flow.target)
+        return not ports or any(port.protocol == flow.protocol and flow.port in numbers(port, target) for port in ports)
 
     def _is_node_of(self, pod: Pod, other: End, family: int) -> bool:
         if other.kind is EndKind.NODE or other.host:
@@ -155,11 +142,24 @@ class KubernetesJudge:
         return self._pods.get(end.id) if end.kind is EndKind.POD else None
 
 
+def numbers(port: PolicyPort, target: Pod | None) -> range | set[int]:
+    """The numbers that a port stands for: a name means what the target's own containers call so."""
+    match port.port:
+        case None:
+            return range(1, 65536)
+        case int(number):
+            return range(number, (port.end_port or number) + 1)
+        case name:
+            known = () if target is None or target.host_network else target.ports
+            return {each.port for each in known if (each.name, each.protocol) == (name, port.protocol)}
+
+
 def _is_there(pod: Pod) -> bool:
     return pod.phase not in ("Succeeded", "Failed")
 
 
-def _addresses(peer: Peer, family: int) -> Iterator[Block]:
+def addresses_of(peer: Peer, family: int) -> Iterator[Block]:
+    """The addresses of an ipBlock without all its exceptions, in pieces; of another peer none."""
     if peer.ip_block is not None:
         block = block_of(peer.ip_block.cidr)
         if block[0] == family:

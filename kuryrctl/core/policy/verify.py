@@ -1,0 +1,232 @@
+"""Whether the policies of a cluster and the security groups of a cloud allow the same: every pair, every port.
+
+Only what pods say is compared: a policy isolates nothing else, and groups of a VM are its owner's. Pure. Does not know:
+how the groups were made, how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from kuryrctl.core.cloud import CloudState
+from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.policy.ends import Ends
+from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, End, EndKind, Flow, Front, Verdict
+from kuryrctl.core.policy.groups import GroupJudge
+from kuryrctl.core.policy.kubernetes import KubernetesJudge
+from kuryrctl.core.policy.model import Direction, NetworkPolicy
+from kuryrctl.core.policy.sweeps import Crowd, GroupSweep, KubernetesSweep, Mask
+
+INGRESS, EGRESS = Direction
+_NUMBERS = {"6": "TCP", "17": "UDP", "132": "SCTP"}
+_ANYBODY = "*"
+"""Stands for the groups of a port without port security."""
+Probe = tuple[str, int]
+"""A protocol and a port that stands for all ports up to the next probe's: no policy and no rule tells them apart."""
+
+
+class Disagreement(Struct, frozen=True):
+    """A connection that the policies allow and the groups do not, or the other way round, with both reasons."""
+
+    flow: Flow
+    kubernetes: Verdict
+    groups: Verdict
+
+
+class Verification(Struct, frozen=True):
+    """What was compared: `ends`, and `pairs`: sides of connections (end, end, family, protocol, port).
+
+    `differing` of them differ; `disagreements` explains the first of these.
+    """
+
+    ends: int
+    pairs: int
+    differing: int
+    disagreements: tuple[Disagreement, ...]
+
+
+def verify(
+    cluster: ClusterState, cloud: CloudState, *, outside: Iterable[str] = (), explain: int = 100
+) -> Verification:
+    """Compare both for all pods with all ends and the addresses `outside`; explain at most so many disagreements."""
+    ends = Ends(cluster, cloud)
+    everyone = [*ends.all(), *map(ends.at, outside)]
+    judges = KubernetesJudge(cluster), GroupJudge(cloud)
+    probes = probes_of(cluster, cloud)
+    pairs = differing = 0
+    found: list[Disagreement] = []
+    for family in FAMILIES:
+        comparison = _Comparison(cluster, judges, Crowd([*everyone, *_behind(everyone)], family), probes)
+        for flow in comparison.differing():
+            differing += 1
+            if len(found) < explain:
+                found.append(Disagreement(flow, *(judge.verdict(flow) for judge in judges)))
+        pairs += comparison.pairs
+    return Verification(len(everyone), pairs, differing, tuple(found))
+
+
+def ours(verdict: Verdict) -> bool:
+    """Whether all pods allow it, whatever others say: what both judges must agree on."""
+    return all(side.allowed for side in verdict.sides if side.end.kind is EndKind.POD and not side.end.host)
+
+
+def probes_of(cluster: ClusterState, cloud: CloudState) -> list[Probe]:
+    """One port for each range of ports that no policy, no named port and no group's rule tells apart, by protocol."""
+    starts: dict[str, set[int]] = {protocol: {1} for protocol in PROTOCOLS}
+    for policy in cluster.policies.values():
+        for port in (port for rule in (*policy.ingress, *policy.egress) for port in rule.ports):
+            if isinstance(port.port, int):
+                starts[port.protocol] |= {port.port, (port.end_port or port.port) + 1}
+    for named in (port for pod in cluster.pods.values() for port in pod.ports):
+        starts[named.protocol] |= {named.port, named.port + 1}
+    for rule in (rule for group in cloud.security_groups.values() for rule in group.security_group_rules):
+        text = str(rule.protocol)
+        protocol = _NUMBERS.get(text, text.upper())
+        if protocol in starts and rule.port_range_min is not None and rule.port_range_max is not None:
+            starts[protocol] |= {rule.port_range_min, rule.port_range_max + 1}
+    return [(protocol, port) for protocol in PROTOCOLS for port in sorted(starts[protocol]) if 1 <= port <= 65535]
+
+
+def _behind(ends: Iterable[End]) -> Iterator[End]:
+    """The endpoints of the Services among these."""
+    for end in ends:
+        for front in end.fronts:
+            yield from (backend for backend, _ in front.backends)
+
+
+class _Class:
+    """Pods that say the same: the same policies isolate them, with the same named ports, node and groups."""
+
+    def __init__(
+        self, pod: Pod, groups: tuple[str, ...], isolating: Mapping[Direction, tuple[NetworkPolicy, ...]]
+    ) -> None:
+        self.pod = pod
+        self.groups = groups
+        self.isolating = isolating
+        self.ends: list[End] = []
+
+
+class _Comparison:
+    """The comparison for one family."""
+
+    def __init__(
+        self,
+        cluster: ClusterState,
+        judges: tuple[KubernetesJudge, GroupJudge],
+        crowd: Crowd,
+        probes: list[Probe],
+    ) -> None:
+        self.pairs = 0
+        self._cluster = cluster
+        self._judges = judges
+        self._crowd = crowd
+        self._probes = probes
+        self._kubernetes = KubernetesSweep(judges[0], cluster, crowd)
+        self._groups = GroupSweep(judges[1], crowd)
+        self._reached: dict[str, Mask] = {}
+        self._services = [end for end in crowd.ends if end.kind is EndKind.SERVICE]
+        self._of_service = sum(map(crowd.one, self._services))  # no two share a bit
+
+    def differing(self) -> Iterator[Flow]:
+        """All connections on which a pod's policies and groups differ."""
+        compared = self._crowd.everyone & ~self._of_service
+        for each in self._classes():
+            node = self._crowd.node(each.pod.node)
+            for direction in Direction:
+                for protocol, port in self._probes:
+                    allowed = self._by_policies(each, direction, protocol, port) | node
+                    differ = (allowed ^ self._by_groups(each, direction, protocol, port)) & compared
+                    for end in each.ends if differ else ():
+                        for other in self._crowd.named(differ & ~self._crowd.one(end)):
+                            yield self._flow(direction, end, other, protocol, port)
+            self.pairs += len(each.ends) * (compared.bit_count() - 1) * 2 * len(self._probes)
+        yield from self._to_services()
+
+    def _flow(self, direction: Direction, end: End, other: End, protocol: str, port: int) -> Flow:
+        source, target = (end, other) if direction is EGRESS else (other, end)
+        return Flow(source, target, self._crowd.family, protocol, port)
+
+    def _classes(self) -> Iterable[_Class]:
+        """All pods of the crowd that have a port of their own; the judges themselves are asked about others."""
+        found: dict[tuple[object, ...], _Class] = {}
+        isolating: dict[tuple[object, ...], dict[Direction, tuple[NetworkPolicy, ...]]] = {}
+        for end in self._crowd.ends:
+            pod = self._cluster.pods.get(end.id) if end.kind is EndKind.POD else None
+            if pod is None or pod.host_network:
+                continue
+            labels = (pod.namespace, tuple(sorted(pod.labels.items())))
+            if labels not in isolating:
+                judge = self._judges[0]
+                isolating[labels] = {direction: tuple(judge.isolating(pod, direction)) for direction in Direction}
+            port = self._judges[1].port_of(end, self._crowd.family)
+            groups = None if port is None else port.security_groups if port.port_security_enabled else (_ANYBODY,)
+            key = (labels, pod.node, pod.ports, groups)
+            if key not in found:
+                found[key] = _Class(pod, groups or (), isolating[labels])
+            found[key].ends.append(end)
+        return found.values()
+
+    def _by_policies(self, each: _Class, direction: Direction, protocol: str, port: int) -> Mask:
+        return self._kubernetes.by_policies(each.pod, each.isolating[direction], direction, protocol, port)
+
+    def _by_groups(self, each: _Class, direction: Direction, protocol: str, port: int) -> Mask:
+        if each.groups == (_ANYBODY,):
+            return self._crowd.everyone
+        return self._groups.allowed(each.groups, direction, protocol, port)
+
+    # Services --------------------------------------------------------------------------------------------------------
+
+    def _to_services(self) -> Iterator[Flow]:
+        """All VIPs' ports that a pod's policies and groups differ about."""
+        fronts = [
+            (service, front)
+            for service in self._services
+            for front in service.fronts
+            if front.family == self._crowd.family and front.backends
+        ]
+        members = {(front, backend.id) for _, front in fronts for backend, _ in front.backends if backend.id}
+        behind = self._of_service
+        for _, front in fronts:
+            behind |= self._all(front)
+        answers: dict[tuple[object, ...], list[tuple[End, Front]]] = {}
+        for each in self._classes() if fronts else ():
+            self.pairs += len(each.ends) * len(fronts)
+            key = (tuple(policy.full_name for policy in each.isolating[EGRESS]), self._relevant(each.groups, behind))
+            if key not in answers:
+                answers[key] = [(service, front) for service, front in fronts if self._differs(each, service, front)]
+            for end in each.ends:
+                differing = [pair for pair in answers[key] if (pair[1], end.id) not in members]
+                own = [pair for pair in fronts if (pair[1], end.id) in members]
+                flows = (self._flow(EGRESS, end, service, front.protocol, front.port) for service, front in own)
+                yield from (flow for flow in flows if self._judged_differently(flow))
+                for service, front in differing:
+                    yield self._flow(EGRESS, end, service, front.protocol, front.port)
+
+    def _relevant(self, groups: tuple[str, ...], mask: Mask) -> tuple[str, ...]:
+        """Those of the groups that can let out to anybody in the mask."""
+        for group in groups:
+            if group not in self._reached:
+                self._reached[group] = self._groups.ever_allowed(group, EGRESS)
+        return tuple(sorted(group for group in groups if group == _ANYBODY or self._reached[group] & mask))
+
+    def _differs(self, each: _Class, service: End, front: Front) -> bool:
+        """Whether a client's policies and groups differ about a front of which it is no endpoint."""
+        by_policies = by_groups = True
+        for end, port in front.backends:
+            who = self._crowd.one(end)
+            by_policies &= bool(self._by_policies(each, EGRESS, front.protocol, port) & who)
+            by_groups &= bool(self._by_groups(each, EGRESS, front.protocol, port) & who)
+        vip = self._by_groups(each, EGRESS, front.protocol, front.port) & self._crowd.one(service)
+        return by_policies != (by_groups and bool(vip))
+
+    def _all(self, front: Front) -> Mask:
+        mask = 0
+        for end, _ in front.backends:
+            mask |= self._crowd.one(end)
+        return mask
+
+    def _judged_differently(self, flow: Flow) -> bool:
+        kubernetes, groups = (ours(judge.verdict(flow)) for judge in self._judges)
+        return kubernetes != groups

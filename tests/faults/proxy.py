@@ -6,7 +6,8 @@
         ...proxy.url is the address to give to the engine...
         assert proxy.injected == [("time-out after success", "POST ports")]
 
-Plain HTTP towards us; upstream HTTP, or TLS with a client certificate (`of_kubeconfig`). Answers are streamed. Does not
+Plain HTTP towards us; upstream HTTP, or TLS with a client certificate (`of_kubeconfig`). Answers are streamed. The name
+under which we asked is passed on, so that links in answers (Keystone's versions) lead through the proxy again. Does not
 know: what the calls mean.
 """
 
@@ -34,7 +35,7 @@ from tests.faults.rules import Call, Rule, Rules, kind_of
 
 __all__ = ["Call", "Proxy", "Rule", "kind_of", "kubeconfig_of", "of_kubeconfig"]
 
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 

@@ -42,6 +42,18 @@ COMMANDS: Final[dict[str, Entry]] = {
     "reach": Entry(
         "kuryrctl.cli.reach:Reach", "Try from inside a pod whether another pod or an address answers, and how"
     ),
+    "policy explain": Entry(
+        "kuryrctl.cli.policy_explain:PolicyExplain",
+        "Tell whether a connection is allowed, and by which policy, security group and rule",
+    ),
+    "policy matrix": Entry(
+        "kuryrctl.cli.policy_explain:PolicyMatrix",
+        "Show which pods may speak to which: a table of pods by pods, as the NetworkPolicies mean it",
+    ),
+    "policy diff": Entry(
+        "kuryrctl.cli.policy_diff:PolicyDiff",
+        "Show what applying manifests would change: connections that open or close, groups, rules, calls, quota",
+    ),
     "policy lint": Entry(
         "kuryrctl.cli.policy_lint:PolicyLint",
         "Tell what is probably not meant in NetworkPolicies: of manifests, a saved world, or the live cluster",

@@ -57,7 +57,8 @@ class _Head(Struct):
 
 def encode(world: SavedWorld) -> bytes:
     """The document, indented and in a fixed order: people read and compare it, too."""
-    return msgspec.json.format(msgspec.json.encode(world, order="deterministic"), indent=1) + b"\n"
+    plain = msgspec.json.encode(world, order="deterministic", enc_hook=_plain)
+    return msgspec.json.format(plain, indent=1) + b"\n"
 
 
 def decode(data: bytes, source: str) -> SavedWorld:
@@ -74,6 +75,13 @@ def decode(data: bytes, source: str) -> SavedWorld:
         return msgspec.json.decode(data, type=SavedWorld)
     except msgspec.DecodeError as error:
         raise _bad(f"{source} is a damaged world: {error}") from error
+
+
+def _plain(value: object) -> object:
+    """What msgspec does not know: the empty mapping that fields default to."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a world holds no {type(value).__name__}")
 
 
 def _bad(message: str) -> Invalid:

@@ -1,0 +1,134 @@
+"""`policy diff`: what applying manifests would change, before anybody applies them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kuryrctl.cli.base import Command
+from kuryrctl.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from kuryrctl.cli.settings import Settings
+    from kuryrctl.cloud import QuotaUse
+    from kuryrctl.core.cluster import ClusterState
+    from kuryrctl.core.policy.difference import Count, Pair, PolicyDifference, Side
+
+MOST_PAIRS: Final = 100
+_QUOTAS: Final = {"security_group": "groups", "security_group_rule": "rules"}
+
+
+class PolicyDiff(Command):
+    """Show what applying manifests would change: connections that open or close, groups, rules, calls, quota
+
+    By itself it needs no cluster and no cloud: the files are the whole world, and it shows what their NetworkPolicies
+    change in it. --against compares with other files (a merge request with its target), --world with a saved world,
+    --live with the cluster and the project's quota.
+
+    Exits with 0 when nothing changes, 21 when something does.
+    """
+
+    takes_world = True
+    examples = """\
+  kuryrctl policy diff -f manifests/
+  kuryrctl policy diff -f branch/manifests --against main/manifests
+  kuryrctl policy diff -f new-policy.yaml --world world.json
+  kuryrctl policy diff -f new-policy.yaml --live"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which manifests, compared with what."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "-f", "--filename", metavar="FILE|DIR", action="append", required=True, help="manifests (repeatable)"
+        )
+        base = parser.add_mutually_exclusive_group()
+        base.add_argument("--live", action="store_true", help="compare with the live cluster")
+        base.add_argument(
+            "--against", metavar="FILE|DIR", action="append", default=[], help="compare with these manifests"
+        )
+        parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
+        """Read both sides, compare, print."""
+        from kuryrctl.core.policy.difference import applied, policy_difference, without_policies
+        from kuryrctl.kube.documents import read_files
+
+        settings = self.settings(parsed_args)
+        manifests = read_files(map(Path, parsed_args.filename))
+        quota: tuple[QuotaUse, ...] = ()
+        if parsed_args.live or parsed_args.world:
+            before = _observed(settings)
+            after = applied(before, manifests)
+            quota = settings.cloud().quota() if parsed_args.live else ()
+        elif parsed_args.against:
+            before, after = read_files(map(Path, parsed_args.against)), manifests
+        else:
+            before, after = without_policies(manifests), manifests
+        found = policy_difference(before, after, settings.config)
+        if parsed_args.format == "json":
+            _print_json(found, quota)
+        else:
+            _print_table(found, quota)
+        return ExitCode.DRIFT if found else ExitCode.OK
+
+
+def _observed(settings: Settings) -> ClusterState:
+    from kuryrctl.cli.world import read_cluster
+
+    return read_cluster(settings)
+
+
+def _print_table(found: PolicyDifference, quota: Iterable[QuotaUse]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not found:
+        console.print("nothing changes")
+        return
+    colours = {"+": "green", "-": "red", "~": "yellow"}
+    for name, sign in found.policies.items():
+        console.print(Text(f"{sign} policy {name}", colours[sign]))
+    for title, pairs, sign in (("opened", found.opened, "+"), ("closed", found.closed, "-")):
+        console.print(f"connections {title}: {len(pairs) or 'none'}")
+        for pair in pairs[:MOST_PAIRS]:
+            console.print(Text(f"  {sign} {_pair(pair)}", colours[sign]), soft_wrap=True)
+        if len(pairs) > MOST_PAIRS:
+            console.print(f"  and {len(pairs) - MOST_PAIRS} more: --format json has all of them")
+    console.print(f"security groups: {_count(found.groups)}; rules: {_count(found.rules)}")
+    console.print(f"ports whose groups change: {found.updates}; calls to Neutron: {found.calls}")
+    for use in quota:
+        if use.resource in _QUOTAS and use.limit >= 0:
+            count = found.groups if _QUOTAS[use.resource] == "groups" else found.rules
+            needed = use.used + count.made
+            line = Text(f"quota {use.resource}: {use.used} of {use.limit} used, {needed} while it is applied")
+            console.print(line.append("  not enough", "red") if needed > use.limit else line)
+
+
+def _pair(pair: Pair) -> str:
+    from kuryrctl.core.policy.explain import UNNAMED_PORT
+
+    ports = [
+        f"every other {choice.protocol} port" if choice.port == UNNAMED_PORT else str(choice) for choice in pair.ports
+    ]
+    return f"{_side(pair.source)} -> {_side(pair.target)}: {', '.join(ports)}"
+
+
+def _side(side: Side) -> str:
+    return f"{side.name} (and {side.others} like it)" if side.others else side.name
+
+
+def _count(count: Count) -> str:
+    return f"{count.before} -> {count.after} (+{count.made} -{count.removed})"
+
+
+def _print_json(found: PolicyDifference, quota: Iterable[QuotaUse]) -> None:
+    import msgspec
+
+    from kuryrctl.core.policy.difference import DIFF_SCHEMA
+
+    document = {"schema": DIFF_SCHEMA, **msgspec.to_builtins(found), "quota": msgspec.to_builtins(list(quota))}
+    print(msgspec.json.format(msgspec.json.encode(document)).decode())

@@ -1,0 +1,228 @@
+"""What a change of manifests would change: connections that open or close, groups, rules, and calls to Neutron.
+
+Both sides are whole clusters, so nothing is asked of a live one. Does not know: where they come from, who reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
+
+import msgspec
+from msgspec import Struct
+
+from kuryrctl.core.cloud import CloudState
+from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.config import Config
+from kuryrctl.core.policy.compiler import Group, Policies
+from kuryrctl.core.policy.ends import is_there
+from kuryrctl.core.policy.explain import PortChoice, Questions
+from kuryrctl.core.policy.flows import FAMILIES, End, Flow
+from kuryrctl.core.specs import Key
+
+DIFF_SCHEMA = "kuryrctl.policy-diff/1"
+SHARED_GROUPS, SHARED_RULES = 3, 8
+"""What the whole cluster shares beside the policies (`desired`), with two IP versions."""
+
+
+class Side(Struct, frozen=True, order=True):
+    """One end of a changed connection: a pod with others like it (same namespace, labels, ports), or addresses."""
+
+    name: str
+    others: int = 0
+
+
+class Pair(Struct, frozen=True, order=True):
+    """Connections that open or close, in this direction, on these ports."""
+
+    source: Side
+    target: Side
+    ports: tuple[PortChoice, ...]
+
+
+class Count(Struct, frozen=True):
+    """How many there are, and what comes and goes."""
+
+    before: int
+    after: int
+    made: int
+    removed: int
+
+
+class PolicyDifference(Struct, frozen=True):
+    """See the module. `policies` is ``+``, ``-`` or ``~`` by ``namespace/name``. `updates` are ports whose group list
+    changes; `calls` is how many calls to Neutron all of it takes."""
+
+    policies: Mapping[str, str]
+    opened: tuple[Pair, ...]
+    closed: tuple[Pair, ...]
+    groups: Count
+    rules: Count
+    updates: int
+    calls: int
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.closed or self.calls or self.policies)
+
+
+def policy_difference(before: ClusterState, after: ClusterState, config: Config) -> PolicyDifference:
+    """What becomes of `before` when it becomes `after`. Pods without an address are given one of the pod network."""
+    old, new = placed(before, config), placed(after, config)
+    opened, closed = _pairs(old, new)
+    return PolicyDifference(_policies(old, new), opened, closed, *_cost(old, new, config))
+
+
+def applied(base: ClusterState, manifests: ClusterState) -> ClusterState:
+    """The cluster after these manifests were applied: what has the same name is replaced, nothing is deleted."""
+    names = {pod.full_name for pod in manifests.pods.values()}
+    kept = {uid: pod for uid, pod in base.pods.items() if pod.full_name not in names}
+    new = {uid: pod for uid, pod in manifests.pods.items() if not _runs_already(pod, base)}
+    return msgspec.structs.replace(
+        base,
+        pods={**kept, **{pod.uid: pod for pod in base.pods.values() if pod.full_name in names}, **new},
+        nodes={**manifests.nodes, **base.nodes},
+        namespaces={**base.namespaces, **_said(manifests, base)},
+        policies={**base.policies, **manifests.policies},
+        services={**base.services, **manifests.services},
+        endpoint_slices={**base.endpoint_slices, **manifests.endpoint_slices},
+    )
+
+
+def without_policies(cluster: ClusterState) -> ClusterState:
+    """The same cluster before any policy was applied."""
+    return msgspec.structs.replace(cluster, policies={})
+
+
+def placed(cluster: ClusterState, config: Config) -> ClusterState:
+    """With an address of each family for every pod that has none yet: the same one in every run."""
+    taken = {address for pod in cluster.pods.values() for address in pod.ips}
+    free = [_addresses(cidr) for cidr in config.pod_network.cidrs]
+    pods: dict[str, Pod] = {}
+    for uid, pod in sorted(cluster.pods.items(), key=lambda item: item[1].full_name):
+        if not pod.ips and not pod.host_network:
+            ips = tuple(next(address for address in each if address not in taken) for each in free)
+            pods[uid] = msgspec.structs.replace(pod, ips=ips)
+        else:
+            pods[uid] = pod
+    return msgspec.structs.replace(cluster, pods=pods)
+
+
+def _addresses(cidr: str) -> Iterator[str]:
+    """Those of a subnet that a port can have, without the gateway's."""
+    subnet = ip_network(cidr)
+    return (str(subnet[number]) for number in range(2, subnet.num_addresses - 1))
+
+
+def _runs_already(pod: Pod, base: ClusterState) -> bool:
+    """Whether a manifest's pod is one that runs, or the template of a workload whose pods do."""
+    names = (each.full_name for each in base.pods.values())
+    return any(name == pod.full_name or name.startswith(f"{pod.full_name}-") for name in names)
+
+
+def _said(manifests: ClusterState, base: ClusterState) -> Mapping[str, object]:
+    """The namespaces of the manifests; one that a manifest only names keeps the labels that it has."""
+    return {
+        name: namespace
+        for name, namespace in manifests.namespaces.items()
+        if name not in base.namespaces or len(namespace.labels) > 1
+    }
+
+
+def _policies(old: ClusterState, new: ClusterState) -> Mapping[str, str]:
+    changes = {}
+    for name in sorted({*old.policies, *new.policies}):
+        was, is_ = old.policies.get(name), new.policies.get(name)
+        if was is None or is_ is None:
+            changes[name] = "+" if was is None else "-"
+        elif msgspec.structs.replace(was, uid="") != msgspec.structs.replace(is_, uid=""):
+            changes[name] = "~"
+    return changes
+
+
+# -- connections
+
+
+def _pairs(old: ClusterState, new: ClusterState) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Pods of one class are judged once: nothing that a policy can say tells them apart but their own address."""
+    before, after = Questions(old, CloudState()), Questions(new, CloudState())
+    ends = [*_classes(new, after), *_blocks(old, new, after)]
+    pods = [end for _, end, _ in ends]
+    choices = sorted({*before.choices(pods, pods), *after.choices(pods, pods)})
+    opened, closed = [], []
+    for source, one, twin in ends:
+        for target, end, _ in ends:
+            other = twin if end == one else end
+            changes: dict[bool, list[PortChoice]] = {True: [], False: []}
+            for choice in choices:
+                was, is_ = _allowed(before, one, other, choice), _allowed(after, one, other, choice)
+                if was is not is_ and was is not None and is_ is not None:
+                    changes[is_].append(choice)
+            if changes[True]:
+                opened.append(Pair(source, target, tuple(changes[True])))
+            if changes[False]:
+                closed.append(Pair(source, target, tuple(changes[False])))
+    return tuple(sorted(opened)), tuple(sorted(closed))
+
+
+def _allowed(questions: Questions, source: End, target: End, choice: PortChoice) -> bool | None:
+    """Whether it is allowed for every IP version that both have; None: they have none in common."""
+    flows = [
+        Flow(source, target, family, choice.protocol, choice.port)
+        for family in FAMILIES
+        if source.block(family) and target.block(family)
+    ]
+    return all(questions.policies.verdict(flow).allowed for flow in flows) if flows else None
+
+
+def _classes(cluster: ClusterState, questions: Questions) -> Iterator[tuple[Side, End, End]]:
+    """Each class with one of its pods and, where it has more, another: a pod always reaches itself, not its like."""
+    found: dict[object, list[Pod]] = {}
+    for pod in sorted(cluster.pods.values(), key=lambda pod: pod.full_name):
+        if is_there(pod) and not pod.host_network:
+            found.setdefault((pod.namespace, frozenset(pod.labels.items()), pod.ports), []).append(pod)
+    for pods in found.values():
+        yield Side(pods[0].full_name, len(pods) - 1), questions.ends.pod(pods[0]), questions.ends.pod(pods[-1])
+
+
+def _blocks(old: ClusterState, new: ClusterState, questions: Questions) -> Iterator[tuple[Side, End, End]]:
+    """The address blocks that policies name, and every address of each family."""
+    policies = (*old.policies.values(), *new.policies.values())
+    rules = [rule for policy in policies for rule in (*policy.ingress, *policy.egress)]
+    named = {peer.ip_block.cidr for rule in rules for peer in rule.peers if peer.ip_block}
+    for cidr in sorted({*named, "0.0.0.0/0", "::/0"}):
+        yield Side(cidr), questions.ends.at(cidr), questions.ends.at(cidr)
+
+
+# -- what it costs
+
+
+def _cost(old: ClusterState, new: ClusterState, config: Config) -> tuple[Count, Count, int, int]:
+    was, is_ = _compiled(old, config), _compiled(new, config)
+    before, after = _groups(was), _groups(is_)
+    made, removed = after.keys() - before.keys(), before.keys() - after.keys()
+    rules_before = {(key, rule.key) for key, group in before.items() for rule in group.rules}
+    rules_after = {(key, rule.key) for key, group in after.items() for rule in group.rules}
+    added, gone = rules_after - rules_before, rules_before - rules_after
+    vanished = {rule for rule in gone if rule[0] in removed}  # Neutron deletes them with their group
+    updates = sum(
+        was.groups_of(old.pods[uid]) != is_.groups_of(pod)
+        for uid, pod in new.pods.items()
+        if uid in old.pods and pod.wants_port
+    )
+    calls = 2 * len(made) + len({key for key, _ in added}) + len(gone - vanished) + len(removed) + updates
+    return (
+        Count(len(before) + SHARED_GROUPS, len(after) + SHARED_GROUPS, len(made), len(removed)),
+        Count(len(rules_before) + SHARED_RULES, len(rules_after) + SHARED_RULES, len(added), len(gone)),
+        updates,
+        calls,
+    )
+
+
+def _compiled(cluster: ClusterState, config: Config) -> Policies:
+    policies = Policies(config)
+    policies.replace(cluster)
+    return policies
+
+
+def _groups(policies: Policies) -> dict[Key, Group]:
+    return {key: group for key in list(policies.keys()) if (group := policies.group(key))}

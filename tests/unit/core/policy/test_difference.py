@@ -1,0 +1,106 @@
+"""What a change of manifests changes: connections, groups, rules and calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kuryrctl.core.cluster import ClusterState
+from kuryrctl.core.config import Config
+from kuryrctl.core.policy.difference import PolicyDifference, applied, placed, policy_difference, without_policies
+from kuryrctl.kube.documents import parse, read_files
+from tests.repository import ROOT
+
+PODS = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {containers: [{name: c, image: x}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-0, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, image: x, ports: [{name: sql, containerPort: 5432}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-1, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, image: x, ports: [{name: sql, containerPort: 5432}]}]}
+"""
+DENY = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: db, namespace: shop}\nspec: "
+CLOSED = f"{DENY}{{podSelector: {{matchLabels: {{app: db}}}}}}"
+SQL = (
+    f"{DENY}{{podSelector: {{matchLabels: {{app: db}}}},"
+    " ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: sql}]}]}"
+)
+
+
+def world(*documents: str) -> ClusterState:
+    return parse("\n---\n".join((PODS, *documents)), "test")
+
+
+def difference(before: ClusterState, after: ClusterState) -> PolicyDifference:
+    return policy_difference(before, after, Config())
+
+
+def lines(found: PolicyDifference) -> tuple[list[str], list[str]]:
+    return tuple(  # type: ignore[return-value]
+        [f"{pair.source.name} {pair.target.name} {' '.join(map(str, pair.ports))}" for pair in pairs]
+        for pairs in (found.opened, found.closed)
+    )
+
+
+def test_nothing_changes_between_equal_worlds() -> None:
+    found = difference(world(SQL), world(SQL))
+    assert not found
+    assert (found.calls, found.updates) == (0, 0)
+
+
+def test_a_rule_added_to_a_policy_opens_its_port_and_nothing_else() -> None:
+    found = difference(world(CLOSED), world(SQL))
+    assert found.policies == {"shop/db": "~"}
+    opened, closed = lines(found)
+    assert opened == ["shop/web shop/db-0 5432/TCP"]
+    assert closed == []
+
+
+def test_pods_alike_are_one_side() -> None:
+    (pair, *_) = difference(world(CLOSED), world(SQL)).opened
+    assert (pair.target.name, pair.target.others) == ("shop/db-0", 1)
+
+
+def test_a_new_policy_closes_what_it_isolates() -> None:
+    opened, closed = lines(difference(world(), world(SQL)))
+    assert opened == []
+    assert {line.rpartition(" ")[0].split()[0] for line in closed} == {"0.0.0.0/0", "::/0", "shop/web", "shop/db-0"}
+    assert not any("5432/TCP" in line for line in closed if line.startswith("shop/web"))
+
+
+def test_the_cost_is_one_group_with_one_call_for_its_rules_and_one_for_each_port() -> None:
+    found = difference(world(), world(SQL))
+    assert (found.groups.made, found.groups.removed) == (2, 0)  # of the policy, and of its peer
+    assert found.rules.made == 2  # one for each IP version
+    assert found.updates == 3
+    assert found.calls == 2 * 2 + 1 + 3
+
+
+def test_applying_replaces_what_has_the_same_name_and_deletes_nothing() -> None:
+    base = world(CLOSED)
+    after = applied(base, parse(SQL, "test"))
+    assert after.pods == base.pods
+    assert after.policies["shop/db"].ingress
+    assert lines(difference(base, after))[0] == ["shop/web shop/db-0 5432/TCP"]
+
+
+def test_pods_without_addresses_get_one_of_each_family_and_keep_it() -> None:
+    config = Config()
+    once, again = placed(world(), config), placed(world(SQL), config)
+    assert [pod.ips for pod in once.pods.values()] == [pod.ips for pod in again.pods.values()]
+    assert len({address for pod in once.pods.values() for address in pod.ips}) == 6
+
+
+def test_the_shipped_example_needs_nothing_but_its_file() -> None:
+    shop = read_files([Path(ROOT) / "examples" / "shop.yaml"])
+    found = difference(without_policies(shop), shop)
+    assert set(found.policies.values()) == {"+"}
+    assert found.opened == ()
+    assert any(pair.target.name == "shop/db" for pair in found.closed)

@@ -16,9 +16,9 @@ from tests.functional.lab import Lab
 from tests.soak.actions import FAULTS, OPERATIONS, Work, mend
 from tests.soak.verdict import judge
 
-PAUSE_S = (0.3, 2.0)
+PAUSE_S = (0.1, 1.5)
 """Between two operations."""
-CALM_S = (4.0, 15.0)
+CALM_S = (3.0, 10.0)
 """Between two faults, so that some rollouts end."""
 
 
@@ -32,6 +32,7 @@ class Soak:
         self.operations: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.served: set[str] = set()
+        self._coming: list[str] = []
 
     def run(self, minutes: float) -> None:
         """Until the time is over; the last fault is mended."""
@@ -51,7 +52,9 @@ class Soak:
         mend(self.lab)
 
     def _hurt(self) -> tuple[str, float]:
-        name = self.random.choice(list(FAULTS))
+        if not self._coming:  # every kind once before any comes again: a short soak has them all, too
+            self._coming = self.random.sample(list(FAULTS), len(FAULTS))
+        name = self._coming.pop()
         fault = FAULTS[name]
         fault.hurt(self.lab, self.random)
         self.faults[name] += 1

@@ -83,9 +83,9 @@ class Schedule:
                 self._pending_keys.setdefault(step.key, set()).add(subject)
                 for key in step.needs:
                     self._needed_by.setdefault(key, set()).add(subject)
-        wanted = {(step.key, step.action) for step in planned.values()}
-        for known in [known for known in self._faults if subject_of_key(known[0]) == subject and known not in wanted]:
-            del self._faults[known]
+        for known in [known for known in self._faults if subject_of_key(known[0]) == subject]:
+            if not self._wanted(*known):
+                del self._faults[known]
 
     # -- steps
 
@@ -156,6 +156,10 @@ class Schedule:
         """Forget all faults: a person started anew, or the world was observed anew."""
         self._faults.clear()
         self._resting.clear()
+
+    def _wanted(self, key: Key, action: Action) -> bool:
+        """Whether it waits, for whatever subject: of a KuryrNode it is not the one that its key names."""
+        return any(self._pending[subject][key].action is action for subject in self._pending_keys.get(key, ()))
 
     def _may_run(self, step: Step, now: float) -> bool:
         if step.key in self._in_flight:

@@ -1,0 +1,124 @@
+"""The compiler's index: brought up to date change by change, it holds what it would hold if made anew."""
+
+from __future__ import annotations
+
+from itertools import chain
+from random import Random
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kuryrctl.core.cluster import ClusterState, Namespace, Node, Pod
+from kuryrctl.core.policy.compiler import Group, Policies, Thing, Touched
+from kuryrctl.core.specs import Key
+from tests.unit.core.policy.worlds import CONFIG, random_world
+
+Outcome = tuple[dict[Key, Group | None], dict[str, tuple[Key, ...]]]
+KINDS = ("namespaces", "nodes", "kuryr_nodes", "policies", "services", "endpoint_slices", "pods")
+
+
+def things(cluster: ClusterState) -> dict[tuple[str, str], Thing]:
+    """All that counts in a cluster, by kind and key."""
+    return {(kind, key): thing for kind in KINDS for key, thing in getattr(cluster, kind).items()}
+
+
+def with_uids_of_their_own(cluster: ClusterState) -> ClusterState:
+    """No two policies have one uid, also not in two worlds."""
+    policies = {
+        name: msgspec.structs.replace(policy, uid=f"{policy.uid}-{policy.namespace}")
+        for name, policy in cluster.policies.items()
+    }
+    return msgspec.structs.replace(cluster, policies=policies)
+
+
+def outcome(policies: Policies, cluster: ClusterState) -> Outcome:
+    """All groups with their rules, and the lists of all pods with a port."""
+    lists = {pod.uid: policies.groups_of(pod) for pod in cluster.pods.values() if pod.wants_port}
+    return {key: policies.group(key) for key in sorted(policies.keys())}, lists
+
+
+def compiled(cluster: ClusterState) -> Outcome:
+    """The outcome of a whole cluster at once."""
+    policies = Policies(CONFIG)
+    policies.replace(cluster)
+    return outcome(policies, cluster)
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False))
+def test_changes_one_by_one_come_to_the_same_as_all_at_once(random: Random) -> None:
+    before, after = (with_uids_of_their_own(random_world(random)) for _ in range(2))
+    policies = Policies(CONFIG)
+    policies.replace(before)
+    old, new = things(before), things(after)
+    known = outcome(policies, before)
+    touched: list[Touched] = []
+    steps = [*((key, None) for key in old.keys() - new.keys()), *new.items()]
+    random.shuffle(sorted_steps := sorted(steps, key=lambda step: step[0]))
+    for key, thing in sorted_steps:
+        touched.append(policies.drop(old[key]) if thing is None else policies.put(thing))
+        if random.random() < 0.3:
+            for group in sorted(policies.keys()):
+                policies.group(group)
+    found = outcome(policies, after)
+
+    assert found == compiled(after)
+    assert {key for key in known[0].keys() | found[0].keys() if known[0].get(key) != found[0].get(key)} <= set(
+        chain.from_iterable(each.groups for each in touched)
+    )
+    changed = {uid for uid in known[1].keys() & found[1].keys() if known[1][uid] != found[1][uid]}
+    node_or_home = {uid for uid in changed if after.pods[uid].node != before.pods[uid].node}
+    assert changed - node_or_home <= set(chain.from_iterable(each.pods for each in touched))
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_things_makes_no_difference(random: Random) -> None:
+    cluster = random_world(random)
+    shuffled = {
+        kind: dict(random.sample(sorted(getattr(cluster, kind).items()), len(getattr(cluster, kind)))) for kind in KINDS
+    }
+
+    assert compiled(msgspec.structs.replace(cluster, **shuffled)) == compiled(cluster)
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False))
+def test_what_does_not_change_touches_nothing(random: Random) -> None:
+    cluster = random_world(random)
+    policies = Policies(CONFIG)
+    policies.replace(cluster)
+    outcome(policies, cluster)
+
+    pods = [pod for pod in cluster.pods.values() if pod.wants_port]
+    for thing in (*pods, *cluster.namespaces.values(), *cluster.nodes.values(), *cluster.policies.values()):
+        assert policies.put(thing) == Touched(), thing
+
+
+def test_a_pod_like_another_touches_itself_alone() -> None:
+    cluster = random_world(Random(7))
+    policies = Policies(CONFIG)
+    policies.replace(cluster)
+    pod = next(pod for pod in cluster.pods.values() if pod.wants_port)
+
+    twin = msgspec.structs.replace(pod, name="twin", uid="twin", ips=())
+    assert policies.put(twin) == Touched(frozenset({"twin"}))
+    assert policies.groups_of(twin) == policies.groups_of(pod)
+    assert policies.drop(twin) == Touched(frozenset({"twin"}))
+
+
+def test_a_node_made_anew_has_another_group() -> None:
+    policies = Policies(CONFIG)
+    policies.put(Namespace("shop", "ns-shop"))
+    pod = Pod("shop", "web", "web", node="n1")
+    policies.put(pod)
+
+    assert policies.put(Node("n1", "old", ("172.16.0.1",))) == Touched(
+        frozenset({"web"}), frozenset({"security-group/node/old"})
+    )
+    assert policies.put(Node("n1", "new", ("172.16.0.1",))) == Touched(
+        frozenset({"web"}), frozenset({"security-group/node/old", "security-group/node/new"})
+    )
+    assert "security-group/node/new" in policies.groups_of(pod)
+    assert policies.group("security-group/node/old") is None

@@ -17,6 +17,8 @@ from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.names import shortened
 
 MAX_TARGETS = 256
+TARGETS_AT_ONCE = 32
+"""How many a node tries at a time, of all its probes."""
 MAX_COUNT = 10
 MIN_PACKET_BYTES = 64
 MAX_TIMEOUT_S = 10.0
@@ -145,9 +147,9 @@ def probes_from(
     ]
 
 
-def longest_s(targets: int, count: int, timeout_s: float, at_once: int = 32) -> float:
-    """How long a node may need for so many targets, `at_once` of them at a time, when none answers."""
-    return -(-targets // at_once) * count * timeout_s
+def longest_s(targets: int, count: int, timeout_s: float) -> float:
+    """How long a node that has nothing else to try may need for so many targets when none answers."""
+    return -(-targets // TARGETS_AT_ONCE) * count * timeout_s
 
 
 def _no_namespace(pod: Pod) -> str:

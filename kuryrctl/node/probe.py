@@ -18,13 +18,12 @@ from typing import Final, Protocol
 import msgspec
 
 from kuryrctl.core.errors import Conflict, KuryrError, NotFound, Owner, Retryable, internal
-from kuryrctl.core.probe import Attempt, KuryrProbe, Result, Target
+from kuryrctl.core.probe import TARGETS_AT_ONCE, Attempt, KuryrProbe, Result, Target
 from kuryrctl.kube import Changed, Down, Listed, Message
 from kuryrctl.node.ovsdb import Attachment
 from kuryrctl.node.probe_attempt import attempt
 
 PROBES_AT_ONCE: Final = 4
-TARGETS_AT_ONCE: Final = 32
 _REPORTS: Final = 3
 _ERROR_MAX: Final = 1000
 

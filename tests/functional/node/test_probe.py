@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from kuryrctl.core.kinds import Kind
-from kuryrctl.core.probe import Attempt, KuryrProbe, Protocol, Result, Target
+from kuryrctl.core.probe import TARGETS_AT_ONCE, Attempt, KuryrProbe, Protocol, Result, Target
 from kuryrctl.kube import Changed, Informer, Kube, Message
 from kuryrctl.node import namespaces
 from kuryrctl.node.ovsdb import Attachment
-from kuryrctl.node.probe import TARGETS_AT_ONCE, Prober
+from kuryrctl.node.probe import Prober
 from kuryrctl.node.probe_attempt import attempt
 from tests.fakes.kube import FakeKube
 from tests.functional.node.world import NODE

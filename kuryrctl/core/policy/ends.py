@@ -6,10 +6,11 @@ Does not know: policies, security groups.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 from kuryrctl.core.cloud import CloudState, Port
 from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, Node, Pod
-from kuryrctl.core.policy.flows import FAMILIES, Block, End, EndKind, Front, block_of
+from kuryrctl.core.policy.flows import FAMILIES, Block, End, EndKind, Front, block_of, inside
 from kuryrctl.core.services import EndpointSlice, Service, ServicePort
 
 
@@ -68,6 +69,13 @@ class Ends:
         block_of(text)
         known = None if "/" in text else self._at.get(block_of(text))
         return known or End(EndKind.ADDRESS, text, addresses=(text,))
+
+    def within(self, block: Block) -> list[End]:
+        """The pods and nodes that have an address in a block, by these addresses."""
+        kinds = (EndKind.POD, EndKind.NODE)
+        return [
+            end for one, end in sorted(self._at.items(), key=itemgetter(0)) if end.kind in kinds and inside(one, block)
+        ]
 
     def all(self) -> Iterator[End]:
         """Every pod that is there, node and Service with a VIP, sorted by kind and name; of ports, those of others."""

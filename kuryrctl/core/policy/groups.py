@@ -108,12 +108,14 @@ class GroupJudge:
         if not port.security_groups:
             return Side(direction, end, other, flow.port, Reason.NO_GROUPS, tuple(chain))
         block = other.block(flow.family)
-        left = [block] if block else None
+        left = [block] if block else []
+        if block and block[1] != block[2]:
+            left = cut(block, _blocks(port))  # it always reaches itself
         for group in groups:
             for rule in matching(group, direction, flow.family, flow.protocol, flow.port):
                 everyone, blocks = self._remote(rule, block)
-                left = left and [piece for part in left for piece in cut(part, blocks)]
-                if everyone or left == []:
+                left = [piece for part in left for piece in cut(part, blocks)]
+                if everyone or (block and not left):
                     chain += [_link(group), Link(LinkKind.GROUP_RULE, describe(rule), rule.id)]
                     return Side(direction, end, other, flow.port, Reason.RULE, tuple(chain))
         return Side(direction, end, other, flow.port, Reason.ISOLATED, tuple(chain))

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.policy.ends import Ends
 from kuryrctl.core.policy.flows import (
     Block,
     End,
@@ -34,6 +36,7 @@ class KubernetesJudge:
     """Judges connections of one cluster. A pod, and no other end, can be isolated by policies."""
 
     def __init__(self, cluster: ClusterState) -> None:
+        self._cluster = cluster
         self._pods = cluster.pods
         self._labels = {name: namespace.labels for name, namespace in cluster.namespaces.items()}
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
@@ -70,7 +73,10 @@ class KubernetesJudge:
             return Side(direction, end, other, flow.port, Reason.ITSELF)
         if self._is_node_of(pod, other, flow.family):
             return Side(direction, end, other, flow.port, Reason.OWN_NODE)
-        return self._by_policies(direction, pod, flow)
+        block = other.block(flow.family)
+        if block is not None and block[1] != block[2]:
+            return self._with_all(direction, pod, flow, block)
+        return self._by_policies(direction, pod, flow, [block] if block else [])
 
     def isolating(self, pod: Pod, direction: Direction) -> list[NetworkPolicy]:
         """The policies that isolate a pod in this direction, by name."""
@@ -84,23 +90,35 @@ class KubernetesJudge:
         pod = self._pod(flow.source)
         if pod is None or flow.source.id == flow.target.id or not _is_there(pod) or pod.host_network:
             return self.side(EGRESS, flow)
-        return self._by_policies(EGRESS, pod, flow)
+        block = flow.target.block(flow.family)
+        return self._by_policies(EGRESS, pod, flow, [block] if block else [])
 
-    def _by_policies(self, direction: Direction, pod: Pod, flow: Flow) -> Side:
+    def _with_all(self, direction: Direction, pod: Pod, flow: Flow, block: Block) -> Side:
+        """A range: each pod and node in it as such, and the addresses that nobody has. The first refusal decides."""
+        known = self._ends.within(block)
+        for one in known:
+            source, target = (flow.source, one) if direction is EGRESS else (one, flow.target)
+            side = self.side(direction, Flow(source, target, flow.family, flow.protocol, flow.port))
+            if not side.allowed:
+                return side
+        rest = cut(block, [found for end in known if (found := end.block(flow.family))])
+        return self._by_policies(direction, pod, flow, rest) if rest else side
+
+    def _by_policies(self, direction: Direction, pod: Pod, flow: Flow, left: list[Block]) -> Side:
+        """What is said of an end by itself, or of all addresses in `left`."""
         end, other = (flow.source, flow.target) if direction is EGRESS else (flow.target, flow.source)
         isolating = self.isolating(pod, direction)
         if not isolating:
             return Side(direction, end, other, flow.port, Reason.OPEN)
         chain = tuple(Link(LinkKind.POLICY, policy.full_name, policy.uid) for policy in isolating)
-        missing = other.block(flow.family)
-        left = [missing] if missing else None
+        addresses = bool(left)
         for policy in isolating:
             for index, rule in enumerate(policy.rules(direction)):
                 if not self._is_port(rule.ports, flow):
                     continue
                 whole, blocks = self._peers(policy, rule, other, flow.family)
-                left = left and [piece for part in left for piece in cut(part, blocks)]
-                if whole or left == []:
+                left = [piece for part in left for piece in cut(part, blocks)]
+                if whole or (addresses and not left):
                     rule_links = (
                         Link(LinkKind.POLICY, policy.full_name, policy.uid),
                         Link(LinkKind.RULE, f"{direction}[{index}]"),
@@ -137,6 +155,10 @@ class KubernetesJudge:
             return bool(pod.node) and other.node == pod.node
         block = other.block(family)
         return other.kind is not EndKind.POD and block is not None and block in self._node_blocks.get(pod.node, ())
+
+    @cached_property
+    def _ends(self) -> Ends:
+        return Ends(self._cluster)
 
     def _pod(self, end: End) -> Pod | None:
         return self._pods.get(end.id) if end.kind is EndKind.POD else None

@@ -50,6 +50,10 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.policy_explain:PolicyMatrix",
         "Show which pods may speak to which: a table of pods by pods, as the NetworkPolicies mean it",
     ),
+    "policy verify": Entry(
+        "kuryrctl.cli.policy_verify:PolicyVerify",
+        "Compare NetworkPolicies with the cloud's security groups, for every pair of pods and every port that matters",
+    ),
     "policy diff": Entry(
         "kuryrctl.cli.policy_diff:PolicyDiff",
         "Show what applying manifests would change: connections that open or close, groups, rules, calls, quota",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,25 +13,9 @@ from kuryrctl.cli.policy_explain import PolicyExplain, PolicyMatrix
 from kuryrctl.cli.settings import Settings
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.config import Config
-from kuryrctl.core.policy.compiler import Policies
-from kuryrctl.core.policy.difference import placed
 from kuryrctl.core.saved_world import SavedWorld
-from kuryrctl.kube.documents import read_files
-from tests.repository import ROOT
 from tests.unit.cli.program import run
-from tests.unit.core.policy.worlds import cloud_of
-
-SHOP = Path(ROOT) / "examples" / "shop.yaml"
-
-
-@pytest.fixture
-def world() -> SavedWorld:
-    """The shop as it is once the engine has done everything."""
-    cluster = placed(read_files([SHOP]), Config())
-    compiled = Policies(Config())
-    compiled.replace(cluster)
-    cloud = cloud_of(cluster, compiled)
-    return SavedWorld(made_at=datetime.now(UTC), made_by="test", config=Config(), cluster=cluster, cloud=cloud)
+from tests.unit.cli.shop import SHOP
 
 
 def explained(world: SavedWorld, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:

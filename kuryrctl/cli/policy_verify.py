@@ -1,0 +1,248 @@
+"""`policy verify`: do policies, security groups and, if asked, real packets agree?"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from kuryrctl.cli.arguments import count
+from kuryrctl.cli.base import Command
+from kuryrctl.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from kuryrctl.cli.settings import Settings
+    from kuryrctl.cli.world import Reading
+    from kuryrctl.core.policy.flows import Flow, Verdict
+    from kuryrctl.core.policy.sampling import Sample
+    from kuryrctl.core.policy.verify import Disagreement, Verification
+
+VERIFY_SCHEMA: Final = "kuryrctl.policy-verify/1"
+LOOKS: Final = 3
+LOOK_AGAIN_S: Final = 3.0
+OUTSIDE: Final = ("198.51.100.1", "2001:db8::1")
+"""Addresses that nobody has (RFC 5737, RFC 3849): they stand for everybody outside."""
+_TIMEOUT_S: Final = 2.0
+_SPARE_S: Final = 20.0
+
+
+class PolicyVerify(Command):
+    """Compare NetworkPolicies with the cloud's security groups, for every pair of pods and every port that matters
+
+    Two independent judges, one of policies and one of groups, must agree about every connection that a pod may open or
+    accept. Where they do not, it looks again twice, 3 s apart: what the engine is just doing is no fault. --probe also
+    sends real packets (TCP and UDP) between sampled pods, and compares three ways; it needs the role kuryr-probe.
+
+    Exits with 0 when all agree, 20 when some do not.
+    """
+
+    takes_world = True
+    examples = """\
+  kuryrctl policy verify
+  kuryrctl policy verify --namespace shop --probe
+  kuryrctl policy verify --world world.json -f json"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Of whom, and how thoroughly."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("-n", "--namespace", metavar="NAME", help="connections from or to pods of this namespace")
+        parser.add_argument("--probe", action="store_true", help="send real packets between sampled pods, too")
+        parser.add_argument(
+            "--samples", metavar="N", type=count, default=200, help="so many connections are tried (default: 200)"
+        )
+        parser.add_argument("--seed", metavar="N", type=count, help="choose the same ones again")
+        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
+        """Judge, perhaps probe, print."""
+        from kuryrctl.core.errors import Invalid, Owner
+
+        if parsed_args.probe and parsed_args.world:
+            raise Invalid(
+                "no packet can be sent in a saved world", code="USAGE", owner=Owner.USER, hint="leave --probe away"
+            )
+        settings = self.settings(parsed_args)
+        reading, verification = _verified(settings)
+        found = [each for each in verification.disagreements if _concerns(each, parsed_args.namespace)]
+        probed: list[Probed] = []
+        if parsed_args.probe:
+            seed = secrets.randbelow(10**6) if parsed_args.seed is None else parsed_args.seed
+            print(f"probing with --seed {seed}", file=self.app.stderr)
+            probed = _probe(settings, reading, parsed_args.namespace, parsed_args.samples, seed)
+        if parsed_args.format == "json":
+            _print_json(verification, found, probed)
+        else:
+            _print_table(verification, found, probed)
+        hidden = verification.differing > len(verification.disagreements)
+        wrong = [each for each in probed if each.wrong]
+        return ExitCode.FAILURES if found or wrong or (hidden and not parsed_args.namespace) else ExitCode.OK
+
+
+class Probed:
+    """A connection that was tried. `wrong`: the packets did not do what the policies say."""
+
+    def __init__(self, sample: Sample, policies: Verdict, groups: Verdict, passed: bool | None) -> None:
+        self.flow = sample.flow
+        self.policies = policies
+        self.groups = groups
+        self.passed = passed
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it is known and not as it should be."""
+        return self.passed is not None and self.passed != self.policies.allowed
+
+
+def _verified(settings: Settings) -> tuple[Reading, Verification]:
+    from kuryrctl.cli.world import read
+    from kuryrctl.core.policy.verify import verify
+
+    for look in range(LOOKS):
+        if look:
+            time.sleep(LOOK_AGAIN_S)
+        reading = read(settings)
+        verification = verify(reading.cluster, reading.cloud, outside=OUTSIDE)
+        if not verification.differing or settings.world is not None:
+            break
+    return reading, verification
+
+
+def _concerns(each: Disagreement, namespace: str | None) -> bool:
+    names = (each.flow.source.name, each.flow.target.name)
+    return namespace is None or any(name.partition("/")[0] == namespace for name in names)
+
+
+def _probe(settings: Settings, reading: Reading, namespace: str | None, most: int, seed: int) -> list[Probed]:
+    from random import Random
+
+    from rich.console import Console
+
+    from kuryrctl.core.policy.explain import Questions
+    from kuryrctl.core.policy.sampling import passed, samples
+    from kuryrctl.core.probe import Protocol, Target, longest_s, probes_from
+
+    questions = Questions(reading.cluster, reading.cloud)
+    chosen = samples(questions, namespace, most, Random(seed))
+    by_source: dict[str, list[Sample]] = {}
+    for sample in chosen:
+        by_source.setdefault(sample.flow.source.id, []).append(sample)
+    run = secrets.token_hex(4)
+    probes = []
+    order: list[Sample] = []
+    for uid, mine in by_source.items():
+        targets = [Target(_address(sample), Protocol(sample.flow.protocol), sample.flow.port) for sample in mine]
+        probes += probes_from(reading.cluster.pods[uid], targets, run=run, timeout_s=_TIMEOUT_S)
+        order += mine
+    wait_s = longest_s(len(order), 1, _TIMEOUT_S) + _SPARE_S
+    kube = settings.kube()
+    try:
+        doing = f"sending packets from {len(by_source)} pods over {len(order)} connections"
+        with Console(stderr=True).status(doing):
+            answers = kube.probes.ask(probes, wait_s) if probes else []
+    finally:
+        kube.close()
+    attempts = [each for answer in answers for each in (answer.attempts or ((),) * len(answer.targets))]
+    return [
+        Probed(
+            sample,
+            questions.policies.verdict(sample.flow),
+            questions.groups.verdict(sample.flow),
+            passed(sample, tried),
+        )
+        for sample, tried in zip(order, attempts, strict=True)
+    ]
+
+
+def _address(sample: Sample) -> str:
+    """The target's address of the connection's IP version."""
+    return next(text for text in sample.flow.target.addresses if (":" in text) == (sample.flow.family == 6))
+
+
+def _word(allowed: bool | None) -> str:
+    return "unknown" if allowed is None else "allowed" if allowed else "denied"
+
+
+def _why(policies: Verdict, groups: Verdict) -> str:
+    """Of the two verdicts the sides that do not agree, in words."""
+    from kuryrctl.core.policy.verify import ours
+
+    refusing, allowing = (groups, policies) if ours(policies) else (policies, groups)
+    stops = next((str(side) for side in refusing.sides if not side.allowed), "")
+    passes = next((str(side) for side in allowing.sides if side.chain), "")
+    return f"{stops}; yet {passes}" if passes else stops
+
+
+def _print_table(verification: Verification, found: Sequence[Disagreement], probed: Sequence[Probed]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from kuryrctl.core.policy.verify import ours
+
+    console = Console(highlight=False)
+    console.print(f"{verification.ends} ends, {verification.pairs} sides of connections compared", soft_wrap=True)
+    for each in found:
+        line = Text(f"{each.flow}: ", "red")
+        line.append(f"policies {_word(ours(each.kubernetes))}, security groups {_word(ours(each.groups))}")
+        console.print(line, soft_wrap=True)
+        console.print(Text(f"  {_why(each.kubernetes, each.groups)}", "dim"), soft_wrap=True)
+    if verification.differing > len(verification.disagreements):
+        console.print(f"and {verification.differing - len(verification.disagreements)} more that differ")
+    known = [each for each in probed if each.passed is not None]
+    for tried in probed:
+        if tried.wrong:
+            line = Text(f"{tried.flow}: packets {'pass' if tried.passed else 'do not pass'}, ", "red")
+            line.append(f"policies {_word(tried.policies.allowed)}, security groups {_word(tried.groups.allowed)}")
+            console.print(line, soft_wrap=True)
+    if probed:
+        passed = sum(bool(each.passed) for each in known)
+        unknown = len(probed) - len(known)
+        told = f"{len(known)} connections tried with packets: {passed} pass, {len(known) - passed} do not"
+        console.print(told + (f"; of {unknown} more nothing can be told" if unknown else ""))
+    if not found and not any(each.wrong for each in probed):
+        console.print(Text("all agree", "green"))
+
+
+def _print_json(verification: Verification, found: Sequence[Disagreement], probed: Sequence[Probed]) -> None:
+    import msgspec
+
+    from kuryrctl.core.policy.verify import ours
+
+    document = {
+        "schema": VERIFY_SCHEMA,
+        "ends": verification.ends,
+        "compared": verification.pairs,
+        "differing": verification.differing,
+        "disagreements": [
+            {
+                **_flow(each.flow),
+                "policies": ours(each.kubernetes),
+                "security_groups": ours(each.groups),
+                "why": _why(each.kubernetes, each.groups),
+            }
+            for each in found
+        ],
+        "probed": [
+            {
+                **_flow(each.flow),
+                "policies": each.policies.allowed,
+                "security_groups": each.groups.allowed,
+                "packets": each.passed,
+                "agree": not each.wrong,
+            }
+            for each in probed
+        ],
+    }
+    print(msgspec.json.format(msgspec.json.encode(document)).decode())
+
+
+def _flow(flow: Flow) -> dict[str, object]:
+    return {
+        "from": str(flow.source),
+        "to": str(flow.target),
+        "family": flow.family,
+        "protocol": flow.protocol,
+        "port": flow.port,
+    }

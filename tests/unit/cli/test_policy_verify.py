@@ -1,0 +1,88 @@
+"""`policy verify`: agreement, disagreement with its reason, and what packets say."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import msgspec
+import pytest
+
+from kuryrctl.cli.policy_verify import PolicyVerify
+from kuryrctl.cli.settings import Settings
+from kuryrctl.core.policy.explain import Questions
+from kuryrctl.core.policy.sampling import Sample, passed, samples
+from kuryrctl.core.probe import Attempt, Result
+from kuryrctl.core.saved_world import SavedWorld
+from tests.unit.cli.program import run
+
+
+def without_rule(world: SavedWorld, port: int) -> SavedWorld:
+    """The world after somebody deleted the rules for this port."""
+    groups = {
+        id_: msgspec.structs.replace(
+            group,
+            security_group_rules=tuple(r for r in group.security_group_rules if r.port_range_min != port),
+        )
+        for id_, group in world.cloud.security_groups.items()
+    }
+    return msgspec.structs.replace(world, cloud=msgspec.structs.replace(world.cloud, security_groups=groups))
+
+
+def verified(world: SavedWorld, *words: str) -> int:
+    return run(PolicyVerify, Settings.of_world(world, "test"), *words)
+
+
+def test_a_converged_world_agrees(world, capsys) -> None:
+    assert verified(world) == 0
+    assert "all agree" in capsys.readouterr().out
+
+
+def test_a_deleted_rule_is_a_failure_that_names_the_pair_and_what_stops_it(world, capsys) -> None:
+    broken = without_rule(world, 5432)
+    assert verified(broken) == 20
+    told = capsys.readouterr().out
+    assert "pod shop/web to pod shop/db, port 5432/TCP, IPv4: policies allowed, security groups denied" in told
+    assert "no rule allows it" in told
+    assert verified(broken, "-f", "json") == 20
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "kuryrctl.policy-verify/1"
+    assert {(each["from"], each["to"], each["port"]) for each in document["disagreements"]} == {
+        ("pod shop/web", "pod shop/db", 5432)
+    }
+
+
+def test_a_namespace_that_is_not_concerned_is_well(world, capsys) -> None:
+    assert verified(without_rule(world, 5432), "-n", "monitoring") == 0
+
+
+def test_a_saved_world_takes_no_packets(world, capsys) -> None:
+    assert verified(world, "--world", "file", "--probe") == 2
+
+
+def test_samples_hold_what_is_allowed_and_what_is_not_for_each_two_classes(world) -> None:
+    questions = Questions(world.cluster, world.cloud)
+    chosen = samples(questions, None, 200, Random(1))
+    found = {(s.flow.source.name, s.flow.target.name, questions.policies.verdict(s.flow).allowed) for s in chosen}
+    assert ("shop/web", "shop/db", True) in found
+    assert ("shop/web", "shop/db", False) in found
+    assert ("shop/db", "shop/web", False) in found
+    assert samples(questions, None, 200, Random(1)) == chosen
+    assert len(samples(questions, None, 3, Random(1))) == 3
+
+
+@pytest.mark.parametrize(
+    ("result", "silent", "expected"),
+    [
+        (Result.REACHABLE, False, True),
+        (Result.REFUSED, False, True),
+        (Result.TIME_OUT, False, False),
+        (Result.TIME_OUT, True, None),
+        (Result.UNREACHABLE, False, False),
+        (Result.NOT_TRIED, False, None),
+    ],
+)
+def test_what_a_packets_fate_says(world, result, silent, expected) -> None:
+    (flow, *_) = [each.flow for each in samples(Questions(world.cluster, world.cloud), None, 1, Random(1))]
+    assert passed(Sample(flow, silent), (Attempt(result),)) is expected
+    assert passed(Sample(flow, silent), ()) is None

@@ -320,3 +320,8 @@ SCENES = (
         Scope.CLUSTER,
     ),
 )
+
+
+def scene_named(name: str) -> Scene:
+    """The scene of that name."""
+    return next(scene for scene in SCENES if scene.name == name)

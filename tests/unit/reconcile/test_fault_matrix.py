@@ -33,6 +33,7 @@ from tests.unit.reconcile.fault_scenes import (
     Listening,
     Scene,
     must_be_equal,
+    scene_named,
     settled,
 )
 
@@ -164,7 +165,7 @@ def test_a_list_of_the_cluster_that_failed(plural: str) -> None:
 
 def walk_cluster(plural: str, engine: Engine) -> None:
     """Pods come and go, and a list of the cluster fails: nothing is done on it."""
-    scene = next(scene for scene in SCENES if scene.name == "removal")
+    scene = scene_named("removal")
     site = scene.site(engine)
     site.kube.fail(500, verb="GET", path=f"/{plural}?")
     told = run(scene, site)
@@ -213,10 +214,6 @@ class RecyclesAtOnce:
         mine["binding:host_id"] = step.spec.host
         client.call("PUT", f"{path}/tags", {"tags": list(step.spec.tags)})
         return Outcome(step, object=wire.decode_one(PORTS, client.call("PUT", path, {"port": mine}).body))
-
-
-def scene_named(name: str) -> Scene:
-    return next(scene for scene in SCENES if scene.name == name)
 
 
 def test_an_engine_that_forgets_to_adopt_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

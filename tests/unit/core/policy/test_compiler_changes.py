@@ -92,7 +92,8 @@ def test_what_does_not_change_touches_nothing(random: Random) -> None:
     outcome(policies, cluster)
 
     pods = [pod for pod in cluster.pods.values() if pod.wants_port]
-    for thing in (*pods, *cluster.namespaces.values(), *cluster.nodes.values(), *cluster.policies.values()):
+    again: list[Thing] = [*pods, *cluster.namespaces.values(), *cluster.nodes.values(), *cluster.policies.values()]
+    for thing in again:
         assert policies.put(thing) == Touched(), thing
 
 

@@ -25,7 +25,7 @@ from kuryrctl.kube import Message
 from kuryrctl.node.assignments import Assignments
 from kuryrctl.node.binder import BindRequest, Bound, UndoStack
 from kuryrctl.node.cni import DELETED_DIR
-from kuryrctl.node.cni_types import CniCall, CniError, Code, Verb, error_object, parse_call, result
+from kuryrctl.node.cni_types import CniCall, CniError, Code, Verb, error_object, parse_call, result, version_of
 from kuryrctl.node.commands import answer_command
 from kuryrctl.node.keeper import Busy, Keeper, interface_of
 from kuryrctl.node.ovs import OvsBinder
@@ -153,18 +153,15 @@ class Agent:
         """The answer to a request of the socket; every error becomes an error object."""
         if request.command:
             return answer_command(self, request, caller)
-        version = ""
         try:
-            call = parse_call(request.env, request.config)
-            version = call.config.cni_version
-            return self._answer_cni(call, caller)
+            return self._answer_cni(parse_call(request.env, request.config), caller)
         except KuryrError as error:
             _log.warning("%s: %s [%s]", _who(request), error.message, error.code)
-            return Answer(ok=False, body=error_object(error, version))
+            return Answer(ok=False, body=error_object(error, version_of(request.config)))
         except Exception as error:  # noqa: BLE001 - the boundary: a runtime must get an answer, whatever broke
             _log.exception("%s failed", _who(request))
             told = KuryrError(f"{type(error).__name__}: {error}", code="BUG", owner=Owner.KURYRCTL)
-            return Answer(ok=False, body=error_object(told, version))
+            return Answer(ok=False, body=error_object(told, version_of(request.config)))
 
     def _answer_cni(self, call: CniCall, caller: Caller) -> Answer:
         match call.verb:
@@ -188,11 +185,12 @@ class Agent:
         return Answer(ok=True)
 
     def _add(self, call: CniCall, caller: Caller) -> Bound:
-        if not call.pod or not call.pod_uid:
+        if not call.names_its_pod:
             raise CniError(
                 Code.INVALID_ENVIRONMENT,
                 "CNI_ARGS lacks K8S_POD_NAMESPACE, K8S_POD_NAME or K8S_POD_UID",
-                hint="for containers without a pod: kuryrctl node bind",
+                hint="a runtime that knows no Kubernetes needs podNamespace in its network configuration; by hand: "
+                "kuryrctl node bind",
             )
         return self.bind(call, caller)
 

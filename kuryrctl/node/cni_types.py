@@ -62,15 +62,24 @@ class ValidAttachment(Struct, frozen=True):
 
 
 class NetworkConfig(Struct, frozen=True, rename="camel"):
-    """What we read of a plugin's network configuration."""
+    """What we read of a plugin's network configuration.
+
+    `pod_namespace` is ours (``podNamespace``): a runtime that knows no Kubernetes names its containers after the pods
+    of this namespace. It never tells a uid, so the pod that has the name now is meant.
+    """
 
     cni_version: str = "0.1.0"
     name: str = ""
+    pod_namespace: str = ""
     valid_attachments: tuple[ValidAttachment, ...] | None = field(default=None, name="cni.dev/valid-attachments")
 
 
+class _Versioned(Struct, frozen=True, rename="camel"):
+    cni_version: str = ""
+
+
 class CniCall(Struct, frozen=True):
-    """One call of a runtime. `pod` is ``namespace/name`` and `pod_uid` its uid, where a kubelet asks."""
+    """One call of a runtime. `pod` is ``namespace/name``; `pod_uid` its uid, where a kubelet asks."""
 
     verb: Verb
     config: NetworkConfig
@@ -79,6 +88,12 @@ class CniCall(Struct, frozen=True):
     netns: str = ""
     pod: str = ""
     pod_uid: str = ""
+
+    @property
+    def names_its_pod(self) -> bool:
+        """Whether it says which pod it is for: by uid, or by name where the network's configuration allows that."""
+        by_name = self.config.pod_namespace and self.pod.startswith(f"{self.config.pod_namespace}/")
+        return bool(self.pod and (self.pod_uid or by_name))
 
 
 def parse_call(environment: dict[str, str], config: str) -> CniCall:
@@ -96,7 +111,7 @@ def parse_call(environment: dict[str, str], config: str) -> CniCall:
     if ifname and (not _IFNAME.fullmatch(ifname) or ifname in (".", "..")):
         raise CniError(Code.INVALID_ENVIRONMENT, f'CNI_IFNAME "{ifname}" is no interface name')
     arguments = dict(pair.split("=", 1) for pair in environment.get("CNI_ARGS", "").split(";") if "=" in pair)
-    namespace, name = arguments.get("K8S_POD_NAMESPACE", ""), arguments.get("K8S_POD_NAME", "")
+    namespace, name = arguments.get("K8S_POD_NAMESPACE") or parsed.pod_namespace, arguments.get("K8S_POD_NAME", "")
     return CniCall(
         verb=verb,
         config=parsed,
@@ -127,6 +142,14 @@ def result(bound: Bound, version: str) -> dict[str, Any]:
         ips.append(ip)
     routes = [{"dst": route.destination, "gw": route.gateway} for route in routes_of(wanted)]
     return {"cniVersion": version, "interfaces": [host, pod], "ips": ips, "routes": routes, "dns": {}}
+
+
+def version_of(config: str) -> str:
+    """The version in which a network configuration wants its answer, as far as it can be read; else empty."""
+    try:
+        return msgspec.json.decode(config, type=_Versioned).cni_version
+    except msgspec.DecodeError:
+        return ""
 
 
 def error_object(error: KuryrError, version: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from kuryrctl.node.binder import BindRequest
 from kuryrctl.node.ovs import OvsBinder
 from kuryrctl.node.ovsdb import Ovsdb
 from tests.functional.node.switch import Controller, Switch
+from tests.functional.node.world import Cluster, RunningAgent, Runtime, Sandbox
 
 _numbers = itertools.count(1)
 
@@ -98,6 +99,36 @@ def requests_of(pods: Callable[[str], Path]) -> Callable[[int], BindRequest]:
             netns=str(pods(f"{number}")),
             network="kuryr",
         )
+
+    return make
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """An API server in memory, on which the test plays the engine."""
+    return Cluster()
+
+
+@pytest.fixture
+def runtime(node: Switch) -> Runtime:
+    """The entry, installed; its socket in the switch's folder, whose path is short."""
+    return Runtime(node.folder)
+
+
+@pytest.fixture
+def agent(node: Switch, controller: Controller, cluster: Cluster, runtime: Runtime) -> Iterator[RunningAgent]:
+    """A running agent."""
+    running = RunningAgent(runtime.socket, node.ovsdb, cluster)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def sandbox(pods: Callable[[str], Path]) -> Callable[[int], Sandbox]:
+    """The nth pod's first sandbox."""
+
+    def make(number: int) -> Sandbox:
+        return Sandbox(f"shop/web-{number}", f"uid-{number}", f"sandbox-{number}", str(pods(str(number))))
 
     return make
 

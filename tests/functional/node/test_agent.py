@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,37 +25,6 @@ from kuryrctl.node.server import Server
 from tests.functional.node.conftest import interface_of
 from tests.functional.node.switch import Controller, Switch, eventually, ping
 from tests.functional.node.world import NODE, Cluster, RunningAgent, Runtime, Sandbox, open_files
-
-Pods = Callable[[str], Path]
-
-
-@pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
-
-
-@pytest.fixture
-def runtime(node: Switch) -> Runtime:
-    """The entry, installed; its socket in the switch's folder, whose path is short."""
-    return Runtime(node.folder)
-
-
-@pytest.fixture
-def agent(node: Switch, controller: Controller, cluster: Cluster, runtime: Runtime) -> Iterator[RunningAgent]:
-    running = RunningAgent(runtime.socket, node.ovsdb, cluster)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def sandbox(pods: Pods) -> Callable[[int], Sandbox]:
-    """The nth pod's first sandbox."""
-
-    def make(number: int) -> Sandbox:
-        return Sandbox(f"shop/web-{number}", f"uid-{number}", f"sandbox-{number}", str(pods(str(number))))
-
-    return make
-
 
 Sandboxes = Callable[[int], Sandbox]
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,23 +17,9 @@ from kuryrctl.node import cni
 from kuryrctl.node.netlink import Netlink
 from tests.functional.node.conftest import interface_of
 from tests.functional.node.switch import Controller, Switch, eventually, ping
-from tests.functional.node.world import Cluster, RunningAgent, Runtime, Sandbox
+from tests.functional.node.world import Cluster, Process, RunningAgent, Runtime, Sandbox
 
-ROOT = Path(__file__).resolve().parents[3]
 PODS = 4
-
-
-class Process:
-    """An agent that can be killed."""
-
-    def __init__(self, runtime: Runtime, node: Switch) -> None:
-        command = [sys.executable, "-m", "tests.functional.node.agent_process", str(runtime.socket), node.ovsdb]
-        self._process = subprocess.Popen([*command, str(PODS)], cwd=ROOT)
-        eventually(lambda: runtime.status()[0] == 0, "the agent answers", timeout_s=20)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 def taps() -> list[str]:
@@ -59,7 +42,7 @@ def test_an_agent_killed_in_the_middle_of_adds(node: Switch, pods: Callable[[str
     chance = random.Random(1)
     failed = 0
     for _ in range(5):
-        agent = Process(runtime, node)
+        agent = Process(runtime, node.ovsdb, PODS)
         killer = threading.Timer(chance.uniform(0.05, 0.3), agent.kill)
         killer.start()
         with ThreadPoolExecutor(PODS) as pool:
@@ -69,7 +52,7 @@ def test_an_agent_killed_in_the_middle_of_adds(node: Switch, pods: Callable[[str
             assert [code for code, _ in pool.map(runtime.delete, all_of_them)] == [0] * PODS
     assert failed, "no ADD was interrupted: the test proves nothing"
 
-    agent = Process(runtime, node)
+    agent = Process(runtime, node.ovsdb, PODS)
     eventually(lambda: node.ports() == [], "what the killed agents plugged is gone")
     eventually(lambda: taps() == [], "what the killed agents made is gone")
     for pod in all_of_them:
@@ -84,7 +67,7 @@ def test_an_agent_killed_in_the_middle_of_adds(node: Switch, pods: Callable[[str
     for pod in all_of_them:
         assert runtime.delete(pod) == (0, None)
     assert len(list(notes.iterdir())) == PODS
-    agent = Process(runtime, node)
+    agent = Process(runtime, node.ovsdb, PODS)
     eventually(lambda: node.ports() == [] and list(notes.iterdir()) == [], "the noted DELs are done")
     agent.kill()
 
@@ -92,8 +75,8 @@ def test_an_agent_killed_in_the_middle_of_adds(node: Switch, pods: Callable[[str
 def test_a_stopped_agent_counts_as_down(node: Switch, controller: Controller, pods: Callable[[str], Path]) -> None:
     """It accepts connections, as the kernel does for it, until its backlog is full; but it says nothing."""
     runtime, pod = Runtime(node.folder), sandboxes(pods)[0]
-    agent = Process(runtime, node)
-    agent._process.send_signal(signal.SIGSTOP)
+    agent = Process(runtime, node.ovsdb, PODS)
+    agent.pause()
     waiting: list[socket.socket] = []
     for fill in (False, True):
         while fill:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,10 @@ from kuryrctl.node import install
 from kuryrctl.node.agent import FOLLOWED, Agent, AgentOptions, Follower
 from kuryrctl.node.ovsdb import Ovsdb
 from tests.fakes.kube import FakeKube
+from tests.functional.node.switch import eventually
 
 NODE = "node1"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Cluster:
@@ -90,17 +95,23 @@ class Runtime:
 
     def call(self, verb: str, stdin: str, **environment: str) -> tuple[int, Any]:
         """Exit code and answer."""
-        done = subprocess.run(
+        return self.ended(self.begin({"CNI_COMMAND": verb, **environment}), stdin.encode())
+
+    def begin(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start the entry; it waits for its configuration on stdin."""
+        return subprocess.Popen(
             [self.bin / install.ENTRY_NAME],
-            input=stdin,
-            env={"CNI_COMMAND": verb, "CNI_PATH": str(self.bin), **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+            env={"CNI_PATH": str(self.bin), **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        assert done.stderr == "", done.stderr
-        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def ended(self, entry: subprocess.Popen[bytes], stdin: bytes | None = None) -> tuple[int, Any]:
+        """Exit code and answer of an entry that was started."""
+        answer, trouble = entry.communicate(stdin, timeout=120)
+        assert trouble == b"", trouble.decode()
+        return entry.returncode, json.loads(answer) if answer else None
 
     def add(self, pod: Sandbox, version: str = "1.1.0") -> tuple[int, Any]:
         return self.call("ADD", self.config(version), **pod.environment)
@@ -140,15 +151,24 @@ class Sandbox(msgspec.Struct, frozen=True):
 class RunningAgent:
     """The agent in threads of this process."""
 
-    def __init__(self, socket: Path, address: str, cluster: Cluster, *, assignment_timeout_s: float = 10.0) -> None:
-        options = AgentOptions(NODE, socket, address, "br-int", assignment_timeout_s, tick_s=0.5)
+    def __init__(
+        self,
+        socket: Path,
+        address: str,
+        cluster: Cluster,
+        *,
+        assignment_timeout_s: float = 10.0,
+        synced: bool = True,
+        tick_s: float = 0.5,
+    ) -> None:
+        options = AgentOptions(NODE, socket, address, "br-int", assignment_timeout_s, tick_s)
         self.ovsdb = Ovsdb(address, "br-int")
         self.agent = Agent(options, self.ovsdb, cluster.kube, cluster.followers)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.agent.run, args=(self._stop,), name="agent")
         self._thread.start()
         deadline = time.monotonic() + 5
-        while not (socket.exists() and self.agent.assignments.synced):
+        while not socket.exists() or self.agent.assignments.synced is not synced:
             assert time.monotonic() < deadline, "the agent did not start"
             time.sleep(0.01)
 
@@ -160,6 +180,25 @@ class RunningAgent:
         assert not self._thread.is_alive()
         self.ovsdb.close()
         return time.monotonic() - started
+
+
+class Process:
+    """An agent in a process of its own, with the first `pods` pods assigned: it can be killed, and held up."""
+
+    def __init__(self, runtime: Runtime, address: str, pods: int) -> None:
+        command = [sys.executable, "-m", "tests.functional.node.agent_process", str(runtime.socket), address]
+        self._process = subprocess.Popen([*command, str(pods)], cwd=ROOT)
+        eventually(lambda: runtime.status()[0] == 0, "the agent answers", timeout_s=20)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
 
 def open_files() -> int:

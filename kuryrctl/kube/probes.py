@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from kuryrctl.core.cluster import Pod
-from kuryrctl.core.errors import Invalid, KuryrError, NotFound, Owner
+from kuryrctl.core.errors import Invalid, KuryrError, NotFound, Owner, Retryable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.probe import KuryrProbe
 from kuryrctl.kube.api import Api, decoded
@@ -99,8 +99,13 @@ class Probes:
                 return [latest[probe.uid] for probe in probes]
             time.sleep(max(0.0, min(pause_s, until - time.monotonic())))
             pause_s = min(SLOWEST_LOOK_S, pause_s * 1.5)
-            for namespace in open_:
-                latest |= {probe.uid: probe for probe in self._of_run(namespace, probes[0].run) if probe.uid in latest}
+            try:
+                for namespace in open_:
+                    found = self._of_run(namespace, probes[0].run)
+                    latest |= {probe.uid: probe for probe in found if probe.uid in latest}
+            except Retryable as error:
+                if time.monotonic() + error.after_s >= until:
+                    raise
 
     def _of_run(self, namespace: str, run: str) -> list[KuryrProbe]:
         doing = f"read KuryrProbes of namespace {namespace}"

@@ -225,6 +225,17 @@ def test_who_may_not_is_told_which_role_to_ask_for(fake, capsys, verb, path):
     assert fake.objects("kuryrprobes") == {}
 
 
+def test_an_api_server_that_is_away_for_a_moment_is_asked_again_as_long_as_there_is_time(fake, agent, capsys):
+    fake.fail(503, times=2, verb="GET", path="labelSelector=kuryr.openstack.org%2Frun")
+
+    assert reach(fake, "--port", "80", "--wait", "30") == 0
+
+    fake.fail(503, times=2, verb="GET", path="labelSelector=kuryr.openstack.org%2Frun")
+    assert reach(fake, "--port", "80", "--wait", "1") == 1
+    assert "KUBE-UNAVAILABLE" in capsys.readouterr().err
+    assert fake.objects("kuryrprobes") == {}
+
+
 def test_a_probe_that_cannot_be_removed_does_not_hide_the_answer(fake, agent, capsys):
     fake.fail(503, verb="DELETE", path="/kuryrprobes/")
 

@@ -19,7 +19,7 @@ from kuryrctl.core.policy.entries import Entry, Parsed
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.policy.nodes import Nodes
 from kuryrctl.core.policy.peers import Membership, Peers, PodClass
-from kuryrctl.core.policy.ranges import Ranges, minus, network
+from kuryrctl.core.policy.ranges import Ranges, minus, network, union
 from kuryrctl.core.selectors import Operator, Requirement, Selector
 from kuryrctl.core.specs import Key
 
@@ -164,7 +164,7 @@ def _exceptions_alone(patch: pytest.MonkeyPatch) -> None:
     def block_ranges(block: IPBlock) -> tuple[int, Ranges]:
         version, whole = network(block.cidr)
         pieces = [minus((whole,), (network(each)[1],)) for each in block.except_] or [(whole,)]
-        return version, entries.union(piece for part in pieces for piece in part)
+        return version, union(piece for part in pieces for piece in part)
 
     patch.setattr(entries, "block_ranges", block_ranges)
 
@@ -215,7 +215,7 @@ def _wrong_side(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("rules of groups are IPv4 only")
 def _ipv4(patch: pytest.MonkeyPatch) -> None:
-    right = compiler.put_together
+    right = allowance.put_together
 
     def put_together(allowances: Iterable[Allowance]) -> allowance.Allowed:
         made = right(allowances)
@@ -253,9 +253,11 @@ def _no_node_port(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a VIP's rule comes when the first endpoint is allowed")
 def _too_early(patch: pytest.MonkeyPatch) -> None:
-    def reachable(view: vips.View, *about: Any) -> tuple[vips.Gate, ...]:
+    def reachable(view: vips.View, policies: list[Parsed], all_: Peers, at: clients.PodsAt) -> tuple[vips.Gate, ...]:
         return tuple(
-            front.gate for front in view.fronts if any(clients._allowed(*about, *one) for one in front.backends)
+            front.gate
+            for front in view.fronts
+            if any(clients._allowed(policies, all_, at, *one) for one in front.backends)
         )
 
     patch.setattr(reach, "reachable", reachable)
@@ -268,7 +270,7 @@ def _never(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a VIP's rule asks one policy alone to allow all endpoints")
 def _one_policy(patch: pytest.MonkeyPatch) -> None:
-    right = reach.reachable
+    right = clients.reachable
 
     def reachable(view: vips.View, policies: list[Parsed], *about: Any) -> tuple[vips.Gate, ...]:
         return right(view, policies[:1], *about)
@@ -278,7 +280,7 @@ def _one_policy(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a VIP's rule has the endpoints' port")
 def _target_port(patch: pytest.MonkeyPatch) -> None:
-    right = reach.reachable
+    right = clients.reachable
 
     def reachable(view: vips.View, *about: Any) -> tuple[vips.Gate, ...]:
         ports = {front.gate: front.backends[0][0] for front in view.fronts if front.backends}

@@ -14,7 +14,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from kuryrctl.core import diff_own, diff_served
-from kuryrctl.core.cluster import ClusterState, KuryrPort, Node
+from kuryrctl.core.cluster import ClusterState, KuryrPort, Node, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.desired import node_specs, own_specs, pod_specs
 from kuryrctl.core.errors import Invalid, Owner
@@ -121,6 +121,8 @@ def pod_difference(uid: str, world: World, config: Config, evidence: Evidence) -
     held = world.assignments.get(uid)
     if specs and pod:
         previous = world.cluster.kuryr_ports.get(pod.full_name)
+        if held is None and previous and _superseded(pod, world.cluster.pods.get(previous.pod_uid)):
+            return iter(())
         return diff_served.serve_pod(pod, specs, held=held, previous=previous, ports=world.ports, own=world.own)
     return diff_served.release_pod(uid, pod, held, world.ports, evidence.proves(uid))
 
@@ -166,6 +168,17 @@ def refuse_mass_deletion(
         hint=f"read the plan (kuryrctl reconcile --dry-run); if it is right: kuryrctl reconcile --max-deletes"
         f" {len(deletes)}",
     )
+
+
+def _superseded(pod: Pod, holder: Pod | None) -> bool:
+    """Whether the name is rightly `holder`'s: one of two pods with one name is gone, and a late event told of it.
+
+    Creation times are whole seconds: of two equal ones the holder keeps what it has, unless it is the one that ends.
+    Who is wrongly taken for the earlier pod waits until a whole reading proves the other one gone.
+    """
+    if holder is None or not holder.wants_port:
+        return False
+    return (holder.created_s, not holder.deleting) >= (pod.created_s, not pod.deleting)
 
 
 def _phase(step: Step, needed: AbstractSet[str]) -> int:

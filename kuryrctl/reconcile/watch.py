@@ -31,6 +31,7 @@ from kuryrctl.reconcile.schedule import STALE_CODES
 from kuryrctl.reconcile.turn import Done, Parts, Turn
 
 WATCHED = (Kind.NAMESPACE, Kind.NODE, Kind.KURYR_NODE, Kind.KURYR_PORT, Kind.POD)
+SHARED = frozenset({Kind.NETWORK, Kind.SUBNET, Kind.ROUTER, Kind.ROUTER_INTERFACE, Kind.SECURITY_GROUP})
 QUIET_S = 0.03
 """Events that come within this time after one another are answered together: their ports share a call."""
 GATHER_S = 0.15
@@ -216,6 +217,8 @@ class Watch:
 
     def _work(self) -> None:
         turn = self.turn
+        if not turn.state.cloud.complete >= SHARED:  # told already; what was not listed is unknown, not missing
+            return
         try:
             turn.check()
         except KuryrError as error:

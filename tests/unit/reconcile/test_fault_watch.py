@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from tests.faults.faults import Fault
+from tests.faults.faults import Fault, neutron_error
 from tests.faults.rules import Rule
 from tests.unit.reconcile.fault_scenes import LISTS, FaultySite, scene_named, settled
 from tests.unit.reconcile.site import eventually
@@ -59,6 +59,18 @@ def test_every_call_fails_while_pods_come_and_go(fault: Fault, code: str, record
     settled(site)
     for call in CALLS:
         record_property("fault-call", f"watch: {fault.name} x {call}")
+
+
+@pytest.mark.parametrize("call", [call for call in LISTS if call != "GET ports"])
+def test_what_was_not_listed_is_not_called_missing(call: str, caplog: pytest.LogCaptureFixture) -> None:
+    """`cluster init` would help nobody, and would be the wrong thing to advise."""
+    site = FaultySite(full_turn_s=1)
+    site.faulty.add(Rule(neutron_error(503), kind=re.escape(call), times=3))
+    uid = site.kube.add_pod("shop", "web", node="node1")
+    with site.watching():
+        eventually(lambda: told(site) == {uid})
+    assert "not listed: injected by a test" in caplog.text
+    assert "CLUSTER-INIT" not in caplog.text
 
 
 @every_fault(*NEVER_TOLD)

@@ -149,9 +149,7 @@ class Watch:
             case Done():
                 faults = self.turn.take(message)
                 for fault in faults:
-                    _log.warning(
-                        "%s %s: %s (%s)", fault.step.action, fault.step.key, fault.error.message, fault.error.code
-                    )
+                    _log.warning("%s %s: %s", fault.step.action, fault.step.key, _named(fault.error))
                 if any(fault.error.code in STALE_CODES and fault.failures > 1 for fault in faults):
                     self._full_by(SOON_S)
             case Listed():
@@ -161,7 +159,7 @@ class Watch:
             case Changed():
                 schedule.touch(state.take_change(message.object, deleted=message.deleted))
             case Down():
-                _log.warning("%s: not followed at the moment: %s", message.kind, message.error.message)
+                _log.warning("%s: not followed at the moment: %s", message.kind, _named(message.error))
             case Observed():
                 self._take_cloud(message)
             case Unobserved():
@@ -179,7 +177,7 @@ class Watch:
         self._observing = False
         errors: Mapping[Kind, KuryrError] = getattr(message.cloud, "errors", {})
         for kind, error in errors.items():
-            _log.warning("%s not observed: %s", kind, error.message)
+            _log.warning("%s not observed: %s", kind, _named(error))
         config = self.turn.parts.config
         self._full_by(SOON_S if errors else config.full_turn_s, only_later=True)
         try:
@@ -289,6 +287,10 @@ class Watch:
         keeper.stop(STOP_S)
         for ender in enders:
             ender.join(STOP_S)
+
+
+def _named(error: KuryrError) -> str:
+    return f"{error.message} ({error.code}){f'; next: {error.hint}' if error.hint else ''}"
 
 
 def _may_have_company(message: object) -> bool:

@@ -34,6 +34,9 @@ class Life:
         self.calls: list[str] = []
         self.ended = False
 
+    def sent(self) -> None:
+        """A counted call is about to be sent."""
+
     def call(self, method: str, path: str, forward: Callable[[], A]) -> A:
         """Send it, unless the process is dead by then."""
         called = Call(method, path)
@@ -43,6 +46,7 @@ class Life:
             if not called.mutates or UNCOUNTED.fullmatch(called.kind):
                 return forward()
             self.calls.append(called.kind)
+            self.sent()
             if len(self.calls) != self._last:
                 return forward()
             self.ended = True

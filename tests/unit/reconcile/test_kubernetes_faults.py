@@ -1,0 +1,217 @@
+"""Kubernetes' faults in the middle of a rollout, and two engines at once: all is served, nothing leaked or doubled.
+
+The rules are those that the lab's engine meets through the proxy.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from itertools import count
+
+import pytest
+
+from kuryrctl.core.errors import KuryrError
+from kuryrctl.core.kinds import Kind
+from kuryrctl.kube import Kube
+from kuryrctl.reconcile import AuditLog, Parts
+from tests.faults.kube_transport import FaultyKube
+from tests.faults.kubernetes import LASTING, PASSING
+from tests.unit.properties.test_watch import Watched
+from tests.unit.reconcile.mortal import Life
+from tests.unit.reconcile.site import Site, eventually
+from tests.unit.reconcile.test_crash_walk import changed, live, settled
+
+Record = Callable[[str, object], None]
+
+
+class FaultySite(Site):
+    """A site whose engine speaks to the cluster through `faulty`."""
+
+    def __init__(self, **options: object) -> None:
+        self.faulty: FaultyKube | None = None
+        super().__init__(**options)
+
+    def parts(self, **limits: object) -> Parts:
+        parts = super().parts(**{"first_rest_s": 0.01, **limits})
+        if self.faulty is None:
+            return parts
+        self.client = Kube(self.faulty)
+        return Parts(self.config, self.neutron, self.client, AuditLog(None, "test", clock=lambda: 0.0), None, 0.01)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> FaultySite:
+    monkeypatch.setattr(import_module("kuryrctl.reconcile.watch"), "SOON_S", 0.1)
+    site = FaultySite(full_turn_s=1)
+    for n in range(3):
+        site.kube.add_pod("shop", f"old-{n}", node="node1")
+    assert site.run().ok
+    site.faulty = FaultyKube(site.kube)
+    return site
+
+
+def roll_out(site: Site) -> None:
+    """Ten pods come, three go, one is made anew under its name."""
+    for n in range(10):
+        site.kube.add_pod("shop", f"web-{n}", node=f"node{n % 2 + 1}")
+        time.sleep(0.01)
+    for n in range(3):
+        site.kube.delete_pod("shop", f"old-{n}")
+    site.kube.delete_pod("shop", "web-0")
+    site.kube.add_pod("shop", "web-0", node="node2")
+
+
+def is_settled(site: Site) -> bool:
+    try:
+        settled(site)
+    except AssertionError:
+        return False
+    return True
+
+
+def following(site: FaultySite) -> None:
+    eventually(lambda: site.kube.open_watches() >= 5)
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_a_rollout_survives_what_passes(site: FaultySite, name: str, record_property: Record) -> None:
+    assert site.faulty
+    site.faulty.add(*PASSING[name])
+    with site.watching():
+        eventually(lambda: bool(site.kube.open_watches()))
+        roll_out(site)
+        eventually(lambda: is_settled(site), 30)
+    settled(site)
+    assert site.faulty.injected, "nothing was injected"
+    assert site.faulty.count() < 600, "a spin"
+    for fault, call in site.faulty.injected:
+        record_property("fault-call", f"{fault} x {call}")
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_lasts_is_named_and_healed_when_it_is_mended(
+    site: FaultySite, name: str, caplog: pytest.LogCaptureFixture, record_property: Record
+) -> None:
+    assert site.faulty
+    code, rule = LASTING[name]
+    ports = {port.id for port in site.ports("node")}
+    with site.watching() as engine:
+        following(site)
+        site.faulty.add(rule)
+        site.kube.remove("kuryrnodes", "", "node2")
+        site.kube.cut_watches()
+        site.kube.compact()
+        roll_out(site)
+        eventually(lambda: code in caplog.text, 20)
+        before = site.faulty.count(rule.kind)
+        time.sleep(1.5)
+        assert site.faulty.count(rule.kind) - before < 120, "a spin"
+        assert engine.is_alive()
+        assert {port.id for port in site.ports("node")} == ports
+        site.faulty.clear()
+        eventually(lambda: is_settled(site), 30)
+    hint = {"KUBE-NOT-FOUND": "cluster init", "KUBE-FORBIDDEN": "kubectl auth"}[code]
+    assert any(code in record.getMessage() and hint in record.getMessage() for record in caplog.records)
+    for fault, call in site.faulty.injected:
+        record_property("fault-call", f"{fault} x {call}")
+
+
+@pytest.mark.parametrize("plural", ["pods", "kuryrports", "nodes", "kuryrnodes"])
+def test_a_kind_whose_list_fails_half_way_is_unknown_and_nothing_that_depends_on_it_is_deleted(
+    site: FaultySite, plural: str
+) -> None:
+    for n in range(3):
+        site.kube.delete_pod("shop", f"old-{n}")
+    before = site.cloud_objects()
+    site.kube.fail(500, verb="GET", path=f"/{plural}[?].*continue=", times=9)
+    site.kube.fail(500, verb="GET", path=f"/{plural}?", times=9)
+    with pytest.raises(KuryrError):
+        site.run()
+    assert site.cloud_objects() == before
+
+
+def test_kuryr_ports_that_somebody_edits_or_deletes_come_back(site: FaultySite) -> None:
+    with site.watching():
+        following(site)
+        roll_out(site)
+        site.kube.remove("kuryrports", "shop", "old-0")
+        eventually(lambda: "shop/web-5" in site.kube.objects("kuryrports"))
+        wrong = site.kube.objects("kuryrports")["shop/web-5"]
+        wrong["spec"]["interfaces"][0]["portId"] = "00000000-0000-4000-8000-00000000dead"
+        site.kube.apply("kuryrports", "shop", "web-5", spec=wrong["spec"])
+        eventually(lambda: is_settled(site))
+        site.kube.remove("kuryrports", "shop", "web-6")
+        eventually(lambda: is_settled(site))
+
+
+class Sleeper(Life):
+    """A process that is stopped (SIGSTOP) at one call, with all of its threads, and sends it when it goes on."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+        self.asleep, self.awake = threading.Event(), threading.Event()
+
+    def sent(self) -> None:
+        if len(self.calls) == self._at:
+            self.asleep.set()
+            assert self.awake.wait(30)
+
+
+def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on() -> None:
+    """At every call of a run: another one takes over, the world goes on, and the first one still believes it leads."""
+    for at in count(1):
+        site, life = changed(), Sleeper(at)
+        stopped = threading.Thread(target=live, args=(site, life), daemon=True)
+        stopped.start()
+        while stopped.is_alive() and not life.asleep.wait(0.005):
+            continue
+        if not life.asleep.is_set():
+            break
+        site.kube.remove("leases", site.config.lease.namespace, site.config.lease.name)
+        assert site.init().ok
+        assert site.run().ok
+        site.kube.delete_pod("shop", "web-2")
+        site.kube.add_pod("shop", "web-2", node="node3")
+        assert site.run().ok
+        life.awake.set()
+        stopped.join(30)
+        with suppress(KuryrError):
+            site.kube.remove("leases", site.config.lease.namespace, site.config.lease.name)
+        assert site.init().ok
+        assert site.run().ok
+        settled(site)
+    assert at > 15
+
+
+def test_a_late_event_of_an_earlier_pod_takes_nothing_from_the_one_that_has_its_name() -> None:
+    """Nobody asks for the earlier pod's proof of absence any more; its event comes all the same."""
+    world = Watched()
+    try:
+        for event in (("create", "pod-0", "node1"), ("delete", "pod-0")):
+            world.apply(event)
+            world.hear("once")
+            world.pump()
+        early = next(change for change in world.feeds[Kind.POD].told if not change.deleted)
+        for _ in range(3):
+            world.do_full()
+        world.apply(("create", "pod-0", "node1"))
+        world.hear("once")
+        world.pump()
+        rightly = world.site.kuryr_port("shop/pod-0")["metadata"]["uid"]
+        world.watch.turn.inbox.put(early)
+        for _ in range(3):
+            world.pump()
+            for feed in world.feeds.values():
+                feed.look()
+                feed.deliver(1)
+        assert world.site.kuryr_port("shop/pod-0")["metadata"]["uid"] == rightly
+        assert len(world.site.ports()) == 1
+        world.recover()
+        world.check()
+    finally:
+        world.watch.turn.stop(1)

@@ -51,7 +51,7 @@ def outcome(cluster: ClusterState) -> dict[str, Any]:
     policies = Policies(Config())
     policies.replace(cluster)
     names = _Names(cluster, policies)
-    groups = {names.of(key): names.rules(key) for key in policies.keys()}
+    groups = {names.of(key): names.rules(key) for key in sorted(policies.keys())}
     pods = {
         pod.full_name: sorted(names.of(key) for key in policies.groups_of(pod))
         for pod in cluster.pods.values()
@@ -69,7 +69,8 @@ class _Names:
     def __init__(self, cluster: ClusterState, policies: Policies) -> None:
         self._policies = policies
         self._uids = {policy.uid: policy.full_name for policy in cluster.policies.values()}
-        self._uids |= {each.uid: name for name, each in (*cluster.namespaces.items(), *cluster.nodes.items())}
+        self._uids |= {each.uid: name for name, each in cluster.namespaces.items()}
+        self._uids |= {each.uid: name for name, each in cluster.nodes.items()}
         self._terms: dict[str, str] = {"all": "every pod"}
         for policy in cluster.policies.values():
             for term in parse_policy(policy, {}).terms():
@@ -79,7 +80,7 @@ class _Names:
         self._own = {own_key(uid) for uid in cluster.pods}
         self._clients = {
             key: sorted(pod.full_name for pod in cluster.pods.values() if key in policies.groups_of(pod))
-            for key in policies.keys()
+            for key in sorted(policies.keys())
         }
 
     def of(self, key: Key) -> str:

@@ -19,7 +19,12 @@ from bench.serving import LEASES, PROJECT
 from bench.world import World
 
 WATCH_S = 3600.0
-_KUBE = ("/api/v1/", "/apis/kuryr.openstack.org/v1/")
+_KUBE = (
+    "/api/v1/",
+    "/apis/kuryr.openstack.org/v1/",
+    "/apis/networking.k8s.io/v1/",
+    "/apis/discovery.k8s.io/v1/",
+)
 
 
 class Handler(BaseHTTPRequestHandler):

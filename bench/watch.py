@@ -1,7 +1,7 @@
 """Memory of `kuryrctl reconcile --watch` in a settled cluster: the command itself, real clients, servers beside it.
 
 The servers are another process that answers over HTTP on 127.0.0.1, so the command holds what it holds in a cluster:
-both observations, a second one of each in every full turn, the clients' libraries, five open watches. Not there: TLS,
+both observations, a second one of each in every full turn, the clients' libraries, its open watches. Not there: TLS,
 and events (a settled cluster has few). It is looked at when two full turns have ended and it rests. The same command
 without any pod is told beside it.
 """
@@ -19,6 +19,7 @@ from bench.command import main
 from bench.measure import cpu_seconds, medians, memory
 from bench.result import Measure, Result
 from bench.serving import ROOT, Site, serving
+from kuryrctl.kube.resources import OBSERVED, RESOURCES
 
 GOAL_MB = 150.0
 FULL_TURN_S = 5
@@ -76,7 +77,8 @@ def watch(site: Site) -> dict[str, float]:
 
 def _listed(site: Site) -> int:
     """How often the kind was listed that every observation reads last."""
-    return site.requests()["GET /apis/kuryr.openstack.org/v1/kuryrnodes"]
+    last = RESOURCES[OBSERVED[-1]]
+    return site.requests()[f"GET {last.base}/{last.plural}"]
 
 
 def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:

@@ -6,6 +6,7 @@ Does not know: Neutron's API beyond its service type.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,10 +15,13 @@ from kuryrctl.cloud.transport import Response
 from kuryrctl.core.errors import Invalid, KuryrError, Owner, Unavailable
 
 if TYPE_CHECKING:
+    import requests
     from keystoneauth1.adapter import Adapter
     from openstack.config.cloud_region import CloudRegion
 
 
+PIECE = 1 << 20
+"""Bytes that are read at once."""
 AUTH_TIMEOUT_S = 20.0
 """How long a token is waited for where clouds.yaml has no api_timeout: keystoneauth itself would wait for ever."""
 
@@ -46,6 +50,7 @@ class OpenStackTransport:
     ) -> Response:
         """See `Transport.request`. Nothing is repeated here: only the caller knows whether that is safe."""
         from keystoneauth1 import exceptions
+        from requests import RequestException
 
         try:
             answer = self._network.request(
@@ -57,14 +62,18 @@ class OpenStackTransport:
                 raise_exc=False,
                 connect_retries=0,
                 status_code_retries=0,
+                stream=True,
             )
+            content = _whole(answer)
         except exceptions.ClientException as error:
             keystone = bool(self._auth_url) and self._auth_url in str(error)
             raise _fault(error, Owner.KEYSTONE if keystone else Owner.NEUTRON) from error
+        except RequestException as error:  # the answer ended early: after its head, keystoneauth no longer listens
+            raise _fault(exceptions.ConnectFailure(str(error)), Owner.NEUTRON) from error
         return Response(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},
-            body=answer.content,
+            body=content,
         )
 
 
@@ -106,6 +115,14 @@ def open_session(cloud: str | None, region: CloudRegion | None) -> OpenStackTran
     adapter.endpoint_override = _versioned(endpoint)
     auth_url = str(region.get_auth_args().get("auth_url") or "")
     return OpenStackTransport(adapter, project_id, auth_url)
+
+
+def _whole(answer: requests.Response) -> bytes:
+    """The body, in memory once: `content` joins thousands of small pieces, and a list of 10,000 ports has 10 MB."""
+    body = io.BytesIO()
+    for piece in answer.iter_content(PIECE):
+        body.write(piece)
+    return body.getvalue()
 
 
 def _versioned(endpoint: str) -> str:

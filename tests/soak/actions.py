@@ -12,10 +12,11 @@ from random import Random
 
 from msgspec import Struct
 
-from tests.functional.lab import POD, Lab
+from tests.functional.lab import POD, Lab, wait_for
 
 MOST_PODS = 16
 MOST_REPLICAS = 4
+MEND_S = 120.0
 ENGINE, API_SERVER, NEUTRON = "engine", "kube-apiserver", "neutron"
 
 
@@ -103,13 +104,16 @@ class Fault(Struct, frozen=True):
 
 
 def mend(lab: Lab) -> None:
-    """Everything runs again, whatever was done to it. The engine first: without it, `lab up` waits for its Lease."""
+    """Everything runs again, whatever was done to it. The engine first: without it, `lab up` waits for its Lease.
+
+    `lab up` may need a second try: a Neutron that has just started was seen to list no networks at all.
+    """
     engine = lab.context.processes.pid(ENGINE)
     if engine:
         os.kill(engine, signal.SIGCONT)
     else:
         lab.kuryrctl("lab", "engine", "start")
-    lab.up()
+    wait_for(lambda: lab.run("kuryrctl", "lab", "up", check=False).returncode == 0, MEND_S)
 
 
 def _kill_engine(lab: Lab, random: Random) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bench import plan, start, watch
+from bench import everything, plan, start, watch
 from bench.result import SCHEMA_VERSION, Measure, Result, document, table
 from bench.world import World
 from tests.repository import ROOT
@@ -40,6 +40,32 @@ def test_the_json_has_the_documented_fields():
     assert result.keys() == {"benchmark", "size", "repeat", "ratio", "ratio_of", "measures"}
     assert result["measures"][0] == {"name": "CPU", "value": 2.0, "unit": "s", "goal": 1.0}
     assert result["measures"][2]["goal"] is None
+
+
+def test_the_table_of_a_document_is_replaced_and_nothing_else():
+    document = f"before\n{everything.BEGIN}\nan old table\n{everything.END}\nafter\n"
+
+    once = everything.with_table(document, [RESULT], 61.0)
+    twice = everything.with_table(once, [RESULT], 61.0)
+
+    assert once.startswith(f"before\n{everything.BEGIN}\n")
+    assert once.endswith(f"\n{everything.END}\nafter\n")
+    assert "old" not in once
+    assert table([RESULT]) in once
+    assert twice.count(everything.BEGIN) == twice.count("| speed: CPU |") == 1
+
+
+def test_a_document_without_marks_is_refused_before_anything_is_measured(tmp_path):
+    file = tmp_path / "page.md"
+    file.write_text("no marks")
+
+    ran = subprocess.run(
+        [ROOT / "bench/all", "--markdown", file], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert ran.returncode == 2
+    assert "put them where the table is to stand" in ran.stderr
+    assert file.read_text() == "no marks"
 
 
 def test_every_pod_of_a_world_is_another():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from keystoneauth1 import exceptions
+from keystoneauth1 import exceptions, noauth, session
+from keystoneauth1.adapter import Adapter
+from requests import Session
 
 from kuryrctl.cloud import connect
 from kuryrctl.cloud.session import OpenStackTransport
@@ -47,6 +50,30 @@ def test_a_fault_of_the_session_is_named(error: Exception, raised: type[KuryrErr
         transport.request("GET", "/ports")
 
     assert (fault.value.code, fault.value.owner) == (code, owner)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(6, ""), (5, "NET-UNREACHABLE")])
+def test_an_answer_that_ends_early_is_no_answer(sent: int, code: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n" + b"123456"[:sent])
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with Session() as http:
+            neutron = Adapter(session.Session(auth=noauth.NoAuth(), session=http), endpoint_override=url)
+            transport = OpenStackTransport(neutron, "project-a", "")
+            if not code:
+                assert transport.request("GET", "/ports").body == b"123456"
+                return
+            with pytest.raises(Unavailable) as fault:
+                transport.request("GET", "/ports")
+
+    assert (fault.value.code, fault.value.owner) == (code, Owner.NEUTRON)
 
 
 @pytest.mark.parametrize("path", ["", "/v3", "/identity"])

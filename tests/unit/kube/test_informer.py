@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -109,6 +111,15 @@ def test_a_stream_that_ends_is_resumed_without_a_list(fake: FakeKube, picture: P
     picture.until(lambda: "while-away" in picture.pods)
 
     assert (lists_of(fake), picture.count(Down)) == (1, 0)
+
+
+def test_an_informer_keeps_nothing_of_its_list(picture: Picture) -> None:
+    listed = weakref.ref(picture.pods["web-0"])
+    picture.pods.clear()
+    picture.seen.clear()
+    gc.collect()
+
+    assert listed() is None
 
 
 def test_a_watch_resumes_after_the_last_bookmark(fake: FakeKube, picture: Picture) -> None:

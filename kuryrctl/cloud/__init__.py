@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kuryrctl.cloud.neutron import Audit, Neutron, Observation
-from kuryrctl.cloud.quota import QuotaUse
 from kuryrctl.cloud.transport import Response, Transport
+from kuryrctl.core.cloud import QuotaUse
 
 if TYPE_CHECKING:
     from openstack.config.cloud_region import CloudRegion

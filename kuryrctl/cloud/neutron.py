@@ -5,6 +5,7 @@ Does not know: what should exist, why, or in which order; how calls are authenti
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,6 @@ from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.objects import INTERFACE_OWNERS, Executor
 from kuryrctl.cloud.ports import PortMaker
-from kuryrctl.cloud.quota import QuotaUse
 from kuryrctl.cloud.rules import RuleMaker
 from kuryrctl.cloud.transport import Response, Transport
 from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, ROUTERS, SUBNETS, TRUNKS, Resource
@@ -29,6 +29,7 @@ from kuryrctl.core.cloud import (
     CloudState,
     Network,
     Port,
+    QuotaUse,
     Router,
     SecurityGroup,
     Subnet,
@@ -44,6 +45,7 @@ R = TypeVar("R", Network, Subnet, Router, SecurityGroup)
 Result: TypeAlias = CloudObject | KuryrError | None
 
 _HOST = "binding:host_id"
+_log = logging.getLogger(__name__)
 
 
 class Observation(CloudState, frozen=True):
@@ -237,8 +239,19 @@ class _Observer:
             security_groups=groups,
             ports=ports,
             complete=_CLOUD_KINDS - self._errors.keys(),
+            quotas=self._quotas(),
             errors=self._errors,
         )
+
+    def _quotas(self) -> tuple[QuotaUse, ...]:
+        """For forecasts only: a cloud that does not tell its quotas (an extension does) refuses when it comes to it."""
+        if self._silent is not None:
+            return ()
+        try:
+            return quota.quotas(self._client)
+        except (Refused, KuryrError) as error:
+            _log.info("quotas not read: %s", error)
+            return ()
 
     def _list(self, kinds: tuple[Kind, ...], read: Callable[[], Sequence[O]]) -> dict[str, O]:
         if self._silent is not None:

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 from msgspec import Struct
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import QUOTA_HINT
+from kuryrctl.core.cloud import UNLIMITED, QuotaUse
 from kuryrctl.core.errors import Owner, Quota
-
-UNLIMITED: Final = -1
-
-
-class QuotaUse(Struct, frozen=True):
-    """One quota. `limit` -1: none. `reserved` are creations that have begun and not ended."""
-
-    resource: str
-    used: int
-    limit: int
-    reserved: int = 0
-
-    @property
-    def free(self) -> int:
-        """How many more can be made now; a large number where there is no limit."""
-        return 2**31 if self.limit == UNLIMITED else self.limit - self.used - self.reserved
 
 
 class _Detail(Struct, frozen=True):

@@ -155,6 +155,23 @@ class SecurityGroup(Struct, frozen=True, weakref=True):
     revision_number: int = 0
 
 
+UNLIMITED = -1
+
+
+class QuotaUse(Struct, frozen=True):
+    """One quota of the project. `limit` -1: none. `reserved` are creations that have begun and not ended."""
+
+    resource: str
+    used: int
+    limit: int
+    reserved: int = 0
+
+    @property
+    def free(self) -> int:
+        """How many more can be made now; a large number where there is no limit."""
+        return 2**31 if self.limit == UNLIMITED else self.limit - self.used - self.reserved
+
+
 CloudObject: TypeAlias = Port | Network | Subnet | Router | SecurityGroup | SecurityGroupRule
 
 
@@ -163,7 +180,7 @@ class CloudState(Struct, frozen=True):
 
     `complete` names the kinds that were listed in full. A kind that is not in it is *unknown*: what is absent from its
     mapping may exist, and nothing that depends on it may be deleted. `trunks` are for people: commands read them, the
-    engine does not.
+    engine does not. `quotas` are the project's, none where the cloud does not tell them.
     """
 
     project_id: str = ""
@@ -174,3 +191,4 @@ class CloudState(Struct, frozen=True):
     ports: Mapping[str, Port] = MappingProxyType({})
     complete: frozenset[Kind] = frozenset()
     trunks: Mapping[str, Trunk] = MappingProxyType({})
+    quotas: tuple[QuotaUse, ...] = ()

@@ -33,20 +33,8 @@ from kuryrctl.core.specs import (
     SubnetSpec,
 )
 
-POD_GROUPS: tuple[Key, ...] = ("security-group/open-egress", "security-group/open-ingress")
-"""The groups of a pod that no NetworkPolicy isolates; they let its own node in, too (kubelet probes)."""
 NODE_GROUPS: tuple[Key, ...] = ("security-group/nodes",)
 _ETHERTYPE = {4: "IPv4", 6: "IPv6"}
-
-
-def desired(cluster: ClusterState, config: Config, own: Own) -> dict[Key, Spec]:
-    """Everything that should exist, by key."""
-    specs = own_specs(cluster, config, own)
-    for node in cluster.nodes.values():
-        specs.update(node_specs(node, cluster, config, own))
-    for pod in cluster.pods.values():
-        specs.update(pod_specs(pod, cluster, config, own))
-    return specs
 
 
 def pod_key(uid: str) -> Key:
@@ -69,8 +57,8 @@ def kuryr_node_key(name: str) -> Key:
     return f"kuryr-node/{name}"
 
 
-def pod_specs(pod: Pod, cluster: ClusterState, config: Config, own: Own) -> dict[Key, Spec]:
-    """A pod's port and its assignment. Empty for a pod without a place on the pod network.
+def pod_specs(pod: Pod, cluster: ClusterState, config: Config, own: Own, groups: tuple[Key, ...]) -> dict[Key, Spec]:
+    """A pod's port, with these `groups`, and its assignment. Empty for a pod without a place on the pod network.
 
     Addresses that the pod has already been given are pinned: its port, deleted by hand, comes back as it was.
     """
@@ -89,7 +77,7 @@ def pod_specs(pod: Pod, cluster: ClusterState, config: Config, own: Own) -> dict
         network="network/pods",
         mac_address=names.mac_address(config.cluster_id, POD, pod.uid),
         addresses=_address_specs(pins, config, own),
-        security_groups=POD_GROUPS,
+        security_groups=groups,
         device_owner=names.DEVICE_OWNER,
         device_id=pod.uid,
         host=pod.node,

@@ -17,14 +17,19 @@ from kuryrctl.core import diff_own, diff_served
 from kuryrctl.core.cluster import ClusterState, KuryrPort, Node, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.desired import node_specs, own_specs, pod_specs
+from kuryrctl.core.diff_groups import Policed
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.findings import Finding
 from kuryrctl.core.index import Own, Ports
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import NODE, POD
 from kuryrctl.core.plan import Plan, Step
-from kuryrctl.core.subjects import Subject, node_subject, pod_subject, uid_of_key
+from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key, uid_of_key
 
+POLICY_KINDS = frozenset(
+    {Kind.POD, Kind.NODE, Kind.NAMESPACE, Kind.NETWORK_POLICY, Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.KURYR_NODE}
+)
+"""What a pod's group list depends on."""
 MIN_MAX_DELETES = 10
 MAX_DELETES_SHARE = 0.05
 
@@ -63,11 +68,18 @@ class World(Struct, frozen=True):
     assignments: Mapping[str, KuryrPort]
     nodes: Mapping[str, Node]
     ports_complete: bool
+    groups_complete: bool
+    policed: Policed
+
+    @property
+    def policies_known(self) -> bool:
+        """Whether what NetworkPolicies ask for can be told at all; before that no port is made or changed."""
+        return self.groups_complete and self.ports_complete and self.cluster.complete >= POLICY_KINDS
 
     @property
     def pods_known(self) -> bool:
         """Whether what pods need can be told at all."""
-        return self.ports_complete and {Kind.POD, Kind.KURYR_PORT} <= self.cluster.complete
+        return self.policies_known and Kind.KURYR_PORT in self.cluster.complete
 
     @property
     def nodes_known(self) -> bool:
@@ -90,11 +102,13 @@ def difference(world: World, config: Config, scope: Scope, evidence: Evidence) -
     for subject in subjects(world):
         found += subject_difference(subject, world, config, evidence)
     drift = diff_own.drift(own_specs(world.cluster, config, world.own), world.own)
-    return _joined([*found, *drift, *world.own.findings, *world.ports.suspicious()])
+    suspicious = (*world.ports.suspicious(), *world.policed.groups.suspicious())
+    return _joined([*found, *drift, *world.own.findings, *suspicious])
 
 
 def subjects(world: World) -> Iterator[Subject]:
     """Everybody whom anything observed concerns: a pod, a port or an assignment that lacks the others is named, too."""
+    yield from dict.fromkeys((*world.policed.policies.keys(), *world.policed.groups.keys()))
     nodes = {**world.nodes, **dict.fromkeys(sorted(world.ports.served(NODE)))}
     surplus = dict.fromkeys(name for name in world.cluster.kuryr_nodes if name not in world.cluster.nodes)
     yield from map(node_subject, {**nodes, **surplus})
@@ -112,18 +126,23 @@ def subject_difference(subject: Subject, world: World, config: Config, evidence:
         if surplus is not None and uid not in world.cluster.nodes:
             yield from diff_served.release_kuryr_node(surplus, world.ports, evidence.proves)
         yield from node_difference(uid, world, config, evidence)
+    elif role == Kind.SECURITY_GROUP and world.policies_known:
+        yield from world.policed.group_steps(subject, evidence.proves)
 
 
 def pod_difference(uid: str, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:
     """What one pod (also one that is gone) needs done."""
     pod = world.cluster.pods.get(uid)
-    specs = pod_specs(pod, world.cluster, config, world.own) if pod else {}
+    groups = world.policed.lists.of(uid) or ()
+    specs = pod_specs(pod, world.cluster, config, world.own, groups) if pod else {}
     held = world.assignments.get(uid)
     if specs and pod:
         previous = world.cluster.kuryr_ports.get(pod.full_name)
         if held is None and previous and _superseded(pod, world.cluster.pods.get(previous.pod_uid)):
             return iter(())
-        return diff_served.serve_pod(pod, specs, held=held, previous=previous, ports=world.ports, own=world.own)
+        return diff_served.serve_pod(
+            pod, specs, held=held, previous=previous, ports=world.ports, own=world.own, policed=world.policed
+        )
     return diff_served.release_pod(uid, pod, held, world.ports, evidence.proves(uid))
 
 
@@ -144,30 +163,33 @@ def ordered(steps: Iterable[Step]) -> Plan:
 
 
 def refuse_mass_deletion(
-    plan: Plan, max_deletes: int | None, ours: int, witnessed: AbstractSet[str] = frozenset()
+    plan: Plan, max_deletes: int | None, ours: Mapping[Kind, int], witnessed: AbstractSet[str] = frozenset()
 ) -> None:
-    """Stop a run before its first deletion where it would delete too many ports.
+    """Stop a run before its first deletion where it would delete too many ports, or too many groups.
 
-    `ours` is how many ports of ours there are; `witnessed` are the uids of owners that were seen to go or to have
-    finished: only absences count, because only an absence can be a misunderstanding.
+    `ours` is how many of ours there are of each kind that is limited; `witnessed` are the uids of owners that were seen
+    to go or to have finished, and the keys of groups that went with what was seen to go: only absences count, because
+    only an absence can be a misunderstanding.
     Raises Invalid (LIMIT-DELETES). A `max_deletes` of None is the larger of 10 and 5 % of ours.
     """
-    limit = max(MIN_MAX_DELETES, int(ours * MAX_DELETES_SHARE)) if max_deletes is None else max_deletes
-    deletes = [
-        step
-        for step in plan
-        if step.action is Action.DELETE and step.kind is Kind.PORT and uid_of_key(step.key) not in witnessed
-    ]
-    if len(deletes) <= limit:
-        return
-    raise Invalid(
-        f"nothing deleted: the plan deletes {len(deletes)} of {ours} ports, more than the {limit} that one run may"
-        f" (first: {deletes[0].summary})",
-        code="LIMIT-DELETES",
-        owner=Owner.USER,
-        hint=f"read the plan (kuryrctl reconcile --dry-run); if it is right: kuryrctl reconcile --max-deletes"
-        f" {len(deletes)}",
-    )
+    for kind, count in ours.items():
+        limit = max(MIN_MAX_DELETES, int(count * MAX_DELETES_SHARE)) if max_deletes is None else max_deletes
+        deletes = [
+            step
+            for step in plan
+            if step.action is Action.DELETE
+            and step.kind is kind
+            and witnessed.isdisjoint((uid_of_key(step.key), subject_of_key(step.key)))
+        ]
+        if len(deletes) > limit:
+            raise Invalid(
+                f"nothing deleted: the plan deletes {len(deletes)} of {count} {kind}s, more than the {limit} that one"
+                f" run may (first: {deletes[0].summary})",
+                code="LIMIT-DELETES",
+                owner=Owner.USER,
+                hint=f"read the plan (kuryrctl reconcile --dry-run); if it is right: kuryrctl reconcile --max-deletes"
+                f" {len(deletes)}",
+            )
 
 
 def _superseded(pod: Pod, holder: Pod | None) -> bool:
@@ -182,15 +204,21 @@ def _superseded(pod: Pod, holder: Pod | None) -> bool:
 
 
 def _phase(step: Step, needed: AbstractSet[str]) -> int:
-    own = step.kind not in (Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE)
+    waits_for_ports = any(key.startswith("port/") for key in (*step.needs, *step.after))
+    if step.kind is Kind.SECURITY_GROUP_RULE:
+        deletes = step.action is Action.DELETE
+        return 12 + deletes if waits_for_ports else 1 + deletes
     if step.action is Action.DELETE:
         unblocks = step.key in needed and step.kind is Kind.KURYR_PORT
-        return 6 + (step.kind not in (Kind.KURYR_PORT, Kind.KURYR_NODE)) if not unblocks else 3
-    if own:
-        return 0
+        return 7 if unblocks else _DELETIONS.get(step.kind, 11)
     if step.kind is Kind.PORT:
-        return 1 if step.action is not Action.UPDATE else 2
-    return 4 if step.action is Action.CREATE else 5
+        return 3 if step.action is not Action.UPDATE else 4 + waits_for_ports
+    if step.kind in (Kind.KURYR_PORT, Kind.KURYR_NODE):
+        return 8 if step.action is Action.CREATE else 9
+    return 0
+
+
+_DELETIONS = {Kind.KURYR_PORT: 10, Kind.KURYR_NODE: 10, Kind.SECURITY_GROUP: 14}
 
 
 def _joined(found: Iterable[Step | Finding]) -> Difference:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from kuryrctl.core import names
-from kuryrctl.core.cloud import Network, Router, SecurityGroup, SecurityGroupRule
+from kuryrctl.core.cloud import Network, Router, SecurityGroup
 from kuryrctl.core.cluster import ClusterState
 from kuryrctl.core.config import Config
 from kuryrctl.core.errors import Invalid, Owner
@@ -17,6 +17,7 @@ from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.index import Own
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import FieldChange, Step
+from kuryrctl.core.rules import content, content_of_spec, text
 from kuryrctl.core.specs import (
     Key,
     NetworkSpec,
@@ -29,7 +30,6 @@ from kuryrctl.core.specs import (
     kind_of,
 )
 
-_EVERYWHERE = (None, "0.0.0.0/0", "::/0")
 _INIT = "kuryrctl cluster init"
 
 
@@ -148,50 +148,28 @@ def _changes(spec: Spec, observed: object, own: Own) -> Iterator[FieldChange]:
 def _rule_steps(group: SecurityGroupSpec, rules: Iterable[RuleSpec], own: Own) -> Iterator[Step]:
     observed = own.objects.get(group.key)
     there = observed.security_group_rules if isinstance(observed, SecurityGroup) else ()
-    wanted = {_content_of_spec(rule, own): rule for rule in rules}
-    present = {_content(rule) for rule in there}
-    for content, rule in wanted.items():
-        if content not in present:
+    ids = own.ids
+    wanted = {content_of_spec(rule, lambda key: ids.get(key, "")): rule for rule in rules}
+    present = {content(rule) for rule in there}
+    for said, rule in wanted.items():
+        if said not in present:
             yield Step(
                 action=Action.CREATE,
                 kind=Kind.SECURITY_GROUP_RULE,
                 key=rule.key,
-                reason=f"group {group.name} lacks its rule {_rule_text(content)}",
+                reason=f"group {group.name} lacks its rule {text(said)}",
                 spec=rule,
                 needs=() if observed else (group.key,),
             )
     for found in there:
-        if _content(found) not in wanted:
+        if content(found) not in wanted:
             yield Step(
                 action=Action.DELETE,
                 kind=Kind.SECURITY_GROUP_RULE,
                 key=f"security-group-rule/{group.key.partition('/')[2]}/{found.id}",
-                reason=f"group {group.name} has a rule that it should not have: {_rule_text(_content(found))}",
+                reason=f"group {group.name} has a rule that it should not have: {text(content(found))}",
                 id=found.id,
             )
-
-
-_Content = tuple[str, str, str, int | None, int | None, str, str]
-
-
-def _content(rule: SecurityGroupRule) -> _Content:
-    remote = "" if rule.remote_ip_prefix in _EVERYWHERE else str(rule.remote_ip_prefix)
-    group = rule.remote_group_id or rule.remote_address_group_id or ""
-    ends = (rule.port_range_min, rule.port_range_max)
-    return (rule.direction, rule.ethertype, rule.protocol or "", *ends, remote, group)
-
-
-def _content_of_spec(rule: RuleSpec, own: Own) -> _Content:
-    remote = "" if rule.remote_ip_prefix in _EVERYWHERE else str(rule.remote_ip_prefix)
-    group = own.objects.get(rule.remote_group or "")
-    ends = (rule.port_range_min, rule.port_range_max)
-    return (rule.direction, rule.ethertype, rule.protocol or "", *ends, remote, group.id if group else "")
-
-
-def _rule_text(content: _Content) -> str:
-    direction, ethertype, protocol, low, high, remote, group = content
-    ports = "" if low is None else f" {low}-{high}"
-    return f"{direction} {ethertype} {protocol or 'any'}{ports} {remote or group or 'everywhere'}"
 
 
 def _references(spec: Spec) -> tuple[Key, ...]:

@@ -6,12 +6,15 @@ shared objects' differences, how many deletions are too many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from msgspec.structs import replace
 
 from kuryrctl.core.assign import NODE_INTERFACE, interface
 from kuryrctl.core.cloud import Port
 from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort, Node, Pod
 from kuryrctl.core.desired import kuryr_node_key, kuryr_port_key, node_key, pod_key
+from kuryrctl.core.diff_groups import Order, Policed
 from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.index import Own, Ports
 from kuryrctl.core.kinds import Action, Kind
@@ -28,6 +31,7 @@ def serve_pod(
     previous: KuryrPort | None,
     ports: Ports,
     own: Own,
+    policed: Policed,
 ) -> Iterator[Step]:
     """The steps for a pod on the pod network.
 
@@ -40,11 +44,14 @@ def serve_pod(
     found = ports.of(port_spec.key, preferred)
     port = found[0] if found else None
     missing = f"{who} has no port" if not held else f"the port of {who} is gone; it comes back as it was"
-    port_steps = list(_port_steps(port_spec, port, ports=ports, own=own, who=who, missing=missing))
+    changes = tuple(_port_changes(port_spec, port, policed.key_of)) if port else ()
+    port_steps = list(_port_steps(port_spec, port, changes, ports=ports, who=who, missing=missing))
+    order = policed.order_of_port(pod.uid, port) if port_steps else Order()
+    port_steps = [replace(step, needs=order.needs, after=order.after) for step in port_steps]
     yield from port_steps
     yield from _doubles(found[1:], port_spec.key, who, (assignment.key,))
 
-    needs = tuple(step.key for step in port_steps if step.action is Action.CREATE)
+    needs = tuple(step.key for step in port_steps)  # also of a change: its final groups come before its interface
     if held is None:
         if previous is not None:
             yield _delete_kuryr_port(previous, f"its pod is gone; a new {who} has taken the name")
@@ -59,19 +66,19 @@ def serve_pod(
             needs=needs,
         )
         return
-    changes = _assignment_changes(held.interfaces, port_interface(port, own) if port else None)
+    told = _assignment_changes(held.interfaces, port_interface(port, own) if port else None)
     if held.node != pod.node:
-        changes += (FieldChange("node", held.node, pod.node),)
-    if changes:
+        told += (FieldChange("node", held.node, pod.node),)
+    if told:
         yield Step(
             action=Action.UPDATE,
             kind=Kind.KURYR_PORT,
             key=assignment.key,
-            reason=f"node {pod.node} is to be told of the changed port of {who}: {_told(changes)}",
+            reason=f"node {pod.node} is to be told of the changed port of {who}: {_told(told)}",
             subject=who,
             id=held.uid,
             spec=assignment,
-            changes=changes,
+            changes=told,
             needs=needs,
         )
 
@@ -108,7 +115,9 @@ def serve_node(node: Node, specs: Mapping[Key, Spec], held: KuryrNode | None, po
     preferred = held.node_port.port_id if held and held.node_port else ""
     found = ports.of(port_spec.key, preferred)
     port = found[0] if found else None
-    port_steps = list(_port_steps(port_spec, port, ports=ports, own=own, who=who, missing=f"{who} has no port"))
+    keys = {thing.id: key for key, thing in own.objects.items()}
+    differing = tuple(_port_changes(port_spec, port, lambda id_: keys.get(id_, id_))) if port else ()
+    port_steps = list(_port_steps(port_spec, port, differing, ports=ports, who=who, missing=f"{who} has no port"))
     yield from port_steps
     yield from _doubles(found[1:], port_spec.key, who, (assignment.key,))
     needs = tuple(step.key for step in port_steps if step.action is Action.CREATE)
@@ -180,11 +189,12 @@ def _port_spec(spec: Spec) -> PortSpec:
     return spec
 
 
-def _port_steps(spec: PortSpec, port: Port | None, *, ports: Ports, own: Own, who: str, missing: str) -> Iterator[Step]:
+def _port_steps(
+    spec: PortSpec, port: Port | None, changes: tuple[FieldChange, ...], *, ports: Ports, who: str, missing: str
+) -> Iterator[Step]:
     if port is None:
         yield Step(action=Action.CREATE, kind=Kind.PORT, key=spec.key, reason=missing, subject=who, spec=spec)
         return
-    changes = tuple(_port_changes(spec, port, own))
     if ports.claim(port.id).proof is Proof.DERIVED:
         action, reason = Action.ADOPT, f"it was made for {who}, but lacks our tags"
     elif changes:
@@ -203,7 +213,7 @@ def _port_steps(spec: PortSpec, port: Port | None, *, ports: Ports, own: Own, wh
     )
 
 
-def _port_changes(spec: PortSpec, port: Port, own: Own) -> Iterator[FieldChange]:
+def _port_changes(spec: PortSpec, port: Port, key_of: Callable[[str], Key]) -> Iterator[FieldChange]:
     """MAC and addresses of a port that exists are never changed: what it has is what its pod is told."""
     if port.host != spec.host:
         yield FieldChange("host", port.host, spec.host)
@@ -211,9 +221,9 @@ def _port_changes(spec: PortSpec, port: Port, own: Own) -> Iterator[FieldChange]
         yield FieldChange("device_owner", port.device_owner, spec.device_owner)
     if port.device_id != spec.device_id:
         yield FieldChange("device_id", port.device_id, spec.device_id)
-    groups = [own.objects[key].id for key in spec.security_groups if key in own.objects]
-    if len(groups) == len(spec.security_groups) and set(groups) != set(port.security_groups):
-        yield FieldChange("security_groups", " ".join(sorted(port.security_groups)), " ".join(sorted(groups)))
+    carried = set(map(key_of, port.security_groups))
+    if carried != set(spec.security_groups):
+        yield FieldChange("security_groups", _short(carried), _short(spec.security_groups))
 
 
 def _assignment_changes(there: tuple[Interface, ...], expected: Interface | None) -> tuple[FieldChange, ...]:
@@ -234,6 +244,10 @@ def _assignment_changes(there: tuple[Interface, ...], expected: Interface | None
 
 def _text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _short(groups: Iterable[Key]) -> str:
+    return " ".join(sorted(key.removeprefix("security-group/") for key in groups))
 
 
 def _told(changes: tuple[FieldChange, ...]) -> str:

@@ -18,6 +18,8 @@ class FindingCode(StrEnum):
     """A second object for one key; the first is used."""
     DRIFT = "drift"
     """An object that only ``cluster init`` repairs differs from what it should be."""
+    QUOTA = "quota"
+    """A plan makes more than the project's quota has room for."""
     KEPT = "kept"
     """An object that nobody seems to need, but whose owner's absence is not proven."""
 

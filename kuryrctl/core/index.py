@@ -20,7 +20,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.kinds import Kind
-from kuryrctl.core.ownership import Claim, Identity, Proof
+from kuryrctl.core.ownership import POLICY_ROLES, Claim, Identity, Proof
 from kuryrctl.core.specs import Key
 
 NETWORK_ROLES = ("pods", "services")
@@ -87,7 +87,8 @@ def find_own(cloud: CloudState, config: Config) -> Own:
     finder.claim(Kind.NETWORK, NETWORK_ROLES, cloud.networks.values(), adopted)
     finder.claim(Kind.SUBNET, SUBNET_ROLES, cloud.subnets.values(), adopted)
     finder.claim(Kind.ROUTER, ROUTER_ROLES, cloud.routers.values(), adopted)
-    finder.claim(Kind.SECURITY_GROUP, GROUP_ROLES, cloud.security_groups.values(), adopted)
+    shared = [group for group in cloud.security_groups.values() if names.role_of(group.tags) not in POLICY_ROLES]
+    finder.claim(Kind.SECURITY_GROUP, GROUP_ROLES, shared, adopted)
     objects = finder.objects | adopted
     objects |= _interfaces(objects, cloud.ports.values())
     external = ""
@@ -112,6 +113,7 @@ class Ports:
         self.identity = identity
         self._by_id: dict[str, tuple[Port, Claim]] = {}
         self._by_key: dict[Key, list[Port]] = {}
+        self._carriers: dict[str, set[str]] = {}
         for port in ports:
             self.put(port)
 
@@ -130,6 +132,8 @@ class Ports:
         self._by_id[port.id] = (port, claim)
         if claim.ours:
             self._by_key.setdefault(claim.key, []).append(port)
+            for group in port.security_groups:
+                self._carriers.setdefault(group, set()).add(port.id)
         return claim
 
     def drop(self, id_: str) -> None:
@@ -137,6 +141,10 @@ class Ports:
         port, claim = self._by_id.pop(id_, (None, ownership.FOREIGN))
         if port is None or not claim.ours:
             return
+        for group in port.security_groups:
+            self._carriers[group].discard(id_)
+            if not self._carriers[group]:
+                del self._carriers[group]
         rest = [other for other in self._by_key[claim.key] if other.id != id_]
         if rest:
             self._by_key[claim.key] = rest
@@ -155,6 +163,10 @@ class Ports:
         """The uids of all pods (or nodes) that a port of ours names."""
         prefix = f"port/{role}/"
         return {key.removeprefix(prefix) for key in self._by_key if key.startswith(prefix)}
+
+    def carriers(self, group_id: str) -> frozenset[str]:
+        """The keys of our ports that list this group."""
+        return frozenset(self.claim(id_).key for id_ in self._carriers.get(group_id, ()))
 
     def of(self, key: Key, preferred_id: str = "") -> tuple[Port, ...]:
         """The ports of one key: first the one to use (`preferred_id`, else the oldest), then doubles."""

@@ -20,6 +20,8 @@ from kuryrctl.core.specs import Key
 
 POD, NODE = "pod", "node"
 _SERVED_ROLES = (POD, NODE)
+POLICY_ROLES = ("policy-ingress", "policy-egress", "peer", "namespace", "node", "vip")
+"""The roles of the groups that NetworkPolicies ask for; each such group serves one id."""
 
 
 class Proof(Enum):
@@ -50,6 +52,7 @@ class Claim(Struct, frozen=True, gc=False):
 
 
 FOREIGN = Claim(Proof.FOREIGN)
+_DESCRIBED = names.description(()) + " "
 
 
 class Identity(Struct, frozen=True):
@@ -94,6 +97,35 @@ def claim_own(
     if at_home and role and thing.description == names.description(names.tags(identity.cluster_id, role)):
         return Claim(Proof.DERIVED, f"{kind}/{role}")
     return FOREIGN
+
+
+def claim_group(group: SecurityGroup, identity: Identity) -> Claim:
+    """Whose group of the NetworkPolicies it is. Keys are ``security-group/ROLE/ID``.
+
+    Its tags, its name and its description name the same role and id, or it is not touched. Without tags the other two
+    prove it: Neutron accepts no tags at a group's creation.
+    """
+    tagged = names.cluster_of(group.tags)
+    told = group.description.removeprefix(_DESCRIBED).split(" ") if group.description.startswith(_DESCRIBED) else []
+    marks = group.tags if tagged else tuple(told)
+    role, id_ = names.role_of(marks), names.uid_of(marks)
+    if names.cluster_of(marks) != identity.cluster_id or role not in POLICY_ROLES or not id_:
+        return FOREIGN
+    at_home = not identity.project_id or group.project_id == identity.project_id
+    same_name = group.name == own_name(identity.cluster_id, f"{role}-{id_}")
+    same_description = group.description == names.description(names.tags(identity.cluster_id, role, id_))
+    if at_home and same_name and same_description:
+        return Claim(Proof.TAGGED if tagged else Proof.DERIVED, f"security-group/{role}/{id_}", id_)
+    if not tagged:
+        return FOREIGN
+    why = (
+        f"it belongs to project {group.project_id}, not to ours"
+        if not at_home
+        else f'its name "{group.name}" is not the one of {role} {id_}'
+        if not same_name
+        else "its description is not the one that it was made with"
+    )
+    return Claim(Proof.SUSPICIOUS, uid=id_, why=why)
 
 
 def own_name(cluster_id: str, role: str) -> str:

@@ -37,8 +37,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """One intended change of one object.
 
     `id` is the existing object's id (for KuryrPorts and KuryrNodes: its uid), empty for a create. `spec` is what should
-    be, None for a delete. `needs` are keys of steps that must succeed first. `subject` is whom it serves, in people's
-    words.
+    be, None for a delete. `needs` are keys of steps that must succeed first, `after` keys of those to be tried first.
+    `subject` is whom it serves, in people's words.
     """
 
     action: Action
@@ -50,6 +50,7 @@ class Step(Struct, frozen=True, kw_only=True):
     spec: Spec | None = None
     changes: tuple[FieldChange, ...] = ()
     needs: tuple[Key, ...] = ()
+    after: tuple[Key, ...] = ()
     revision: int = 0
 
     @property

@@ -150,6 +150,11 @@ KIND_OF: dict[type, Kind] = {
 }
 
 
+def kind_of_key(key: Key) -> Kind:
+    """The kind of the object with this key."""
+    return Kind(key.partition("/")[0])
+
+
 def kind_of(spec: Spec) -> Kind:
     """The kind of a spec."""
     return KIND_OF[type(spec)]

@@ -2,6 +2,7 @@
 
 cluster     what the whole cluster shares
 pod/UID     one pod, its port and its KuryrPort
+security-group/ROLE/ID   one group of the NetworkPolicies with its rules: the subject is the group's key
 node/UID    one node, its port and its KuryrNode (``node/NAME`` for a KuryrNode whose node's uid is unknown)
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from kuryrctl.core.ownership import POLICY_ROLES
 from kuryrctl.core.specs import Key
 
 Subject: TypeAlias = str
@@ -35,6 +37,8 @@ def subject_of_key(key: Key) -> Subject:
             return pod_subject(uid)
         case "kuryr-node", [name]:
             return node_subject(name)
+        case (("security-group" | "security-group-rule"), [role, id_, *_]) if role in POLICY_ROLES:
+            return f"security-group/{role}/{id_}"
     return CLUSTER
 
 

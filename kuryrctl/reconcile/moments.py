@@ -36,6 +36,11 @@ class Moments:
         """Whether it changed after `mark`."""
         return self._touched.get(what, 0) > mark
 
+    def changed(self, kind: str, mark: int) -> tuple[str, ...]:
+        """The names (without ``KIND/``) of those of this kind that changed after `mark`."""
+        prefix = f"{kind}/"
+        return tuple(w.removeprefix(prefix) for w, at in self._touched.items() if at > mark and w.startswith(prefix))
+
     def forget(self, mark: int) -> None:
         """No observation that began before `mark` will come any more."""
         self._touched = {what: moment for what, moment in self._touched.items() if moment > mark}

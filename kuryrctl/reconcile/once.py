@@ -13,10 +13,11 @@ from functools import partial
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.config import Config
-from kuryrctl.core.diff import Difference, Scope
+from kuryrctl.core.diff import POLICY_KINDS, Difference, Scope
 from kuryrctl.core.errors import KuryrError, Retryable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import chosen
+from kuryrctl.core.specs import kind_of_key
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.leadership import Keeper
 from kuryrctl.reconcile.report import Report, failure, report
@@ -83,7 +84,9 @@ def leading(parts: Parts, lease: Lease, scope: Scope, wait_s: float) -> Iterator
 def narrow(turn: Turn, only: Collection[Kind]) -> None:
     """Let the turn do only steps of these kinds; a step that first needs one of another kind is left out, too."""
     if only:
-        turn.choose = partial(chosen, wanted=lambda step: step.kind in only)
+        turn.choose = partial(
+            chosen, wanted=lambda step: step.kind in only and all(kind_of_key(key) in only for key in step.needs)
+        )
 
 
 def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
@@ -102,8 +105,7 @@ def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
             break
         time.sleep(max(0.0, min(again) - turn.clock()))
     failures = [failure(fault.error, fault.step) for fault in turn.schedule.faults]
-    if turn.withheld:
-        failures.insert(0, failure(turn.withheld))
+    failures[:0] = [failure(error) for error in (turn.withheld, turn.short) if error]
     left = turn.difference()
     return report(turn.done, failures, left.plan, left.findings)
 
@@ -121,8 +123,8 @@ def observe(turn: Turn) -> None:
     turn.state.take_cloud(cloud, mark)
     turn.state.take_cluster(cluster)
     if turn.scope is Scope.PODS:
-        needed = (Kind.POD, Kind.NODE, Kind.KURYR_PORT, Kind.KURYR_NODE)
-        fault = next((errors[kind] for kind in needed if kind in errors), None)
+        needed = POLICY_KINDS | {Kind.KURYR_PORT}
+        fault = next((errors[kind] for kind in errors if kind in needed), None)
         if fault:
             raise fault
     turn.state.prove_absent(turn.state.absent_owners())
@@ -132,7 +134,7 @@ def execute(turn: Turn) -> None:
     """Plan and run until every worker is idle and nothing is ready, nor about to be."""
     turn.touch_all()
     turn.plan()
-    turn.limit_deletions()
+    turn.limit()
     turn.dispatch()
     while True:
         if not turn.running and not _worth_waiting(turn):

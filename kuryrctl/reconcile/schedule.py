@@ -10,6 +10,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import repeat
 
 from msgspec import Struct
 
@@ -56,6 +57,7 @@ class Schedule:
         self._in_flight: dict[Key, Step] = {}
         self._faults: dict[tuple[Key, Action], Fault] = {}
         self._resting: list[tuple[float, Subject]] = []
+        self._observed: set[tuple[Key, Action]] = set()
 
     # -- dirty subjects
 
@@ -89,12 +91,18 @@ class Schedule:
 
     # -- steps
 
-    def ready(self, now: float, may_delete: Callable[[Step], bool]) -> Iterator[Step]:
+    def ready(self, now: float, may: Callable[[Step], bool]) -> Iterator[Step]:
         """The steps that may run, additions first.
 
         A port that comes back with its old addresses goes before all that take any free one: they might take these.
         """
-        runnable = [step for planned in self._pending.values() for step in planned.values() if self._may_run(step, now)]
+        tried = {key for key, _ in self._faults}
+        runnable = [
+            step
+            for planned in self._pending.values()
+            for step in planned.values()
+            if may(step) and self._may_run(step, now) and not any(map(self._waits, step.after, repeat(tried)))
+        ]
         pinned = [step for step in runnable if _pinned(step)]
         yield from pinned
         hold = bool(pinned) or any(map(_pinned, self._in_flight.values()))
@@ -104,7 +112,7 @@ class Schedule:
                 deletions[step.key] = step
             elif not _pinned(step) and not (hold and _takes_addresses(step)):
                 yield step
-        yield from filter(may_delete, deletions.values())
+        yield from deletions.values()
 
     def start(self, steps: Iterable[Step]) -> None:
         """These steps are being executed."""
@@ -124,6 +132,7 @@ class Schedule:
         failures = known.failures + 1 if known else 1
         fault = Fault(step, error, failures, now + self._rest_s(error, failures))
         self._faults[step.key, step.action] = fault
+        self._observed.discard((step.key, step.action))
         for subject in subjects:
             heapq.heappush(self._resting, (fault.until_s, subject))
         return fault
@@ -157,6 +166,10 @@ class Schedule:
         self._faults.clear()
         self._resting.clear()
 
+    def observed_anew(self) -> None:
+        """The world was observed after all faults so far: what waited for that may be tried again."""
+        self._observed = set(self._faults)
+
     def _wanted(self, key: Key, action: Action) -> bool:
         """Whether it waits, for whatever subject: of a KuryrNode it is not the one that its key names."""
         return any(self._pending[subject][key].action is action for subject in self._pending_keys.get(key, ()))
@@ -164,10 +177,15 @@ class Schedule:
     def _may_run(self, step: Step, now: float) -> bool:
         if step.key in self._in_flight:
             return False
-        fault = self._faults.get((step.key, step.action))
-        if fault and (fault.until_s > now or fault.needs_observation):
+        identity = step.key, step.action
+        fault = self._faults.get(identity)
+        if fault and (fault.until_s > now or (fault.needs_observation and identity not in self._observed)):
             return False
         return not any(key in self._in_flight or key in self._pending_keys for key in step.needs)
+
+    def _waits(self, key: Key, tried: AbstractSet[Key]) -> bool:
+        """Whether a step with this key is still to be tried, or being tried."""
+        return key in self._in_flight or (key in self._pending_keys and key not in tried)
 
     def _rest_s(self, error: KuryrError, failures: int) -> float:
         """Exponential with full jitter above a half, never less than the other side asked for."""

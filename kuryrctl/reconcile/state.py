@@ -9,7 +9,6 @@ Does not know: what should exist, threads, calls.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from types import MappingProxyType
 
 import msgspec
@@ -23,10 +22,12 @@ from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import NODE, POD, Identity
 from kuryrctl.core.plan import Outcome
 from kuryrctl.core.specs import KuryrNodeSpec
-from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key
+from kuryrctl.core.subjects import CLUSTER, Subject, node_subject, pod_subject, subject_of_key
 from kuryrctl.kube import KubeObject
 from kuryrctl.reconcile import cloud_states
 from kuryrctl.reconcile.moments import Moments, older
+from kuryrctl.reconcile.policing import Policing
+from kuryrctl.reconcile.witnesses import progress
 
 _EMPTY_OWN = Own(Identity("", "", ""), MappingProxyType({}))
 
@@ -52,12 +53,22 @@ class State:
         self._known_gone: set[str] = set()
         self._missing: dict[str, set[str]] = {}
         self._moments = Moments()
+        self.policing = Policing(config, lambda: self.pods)
 
     # -- views
 
     def world(self) -> World:
         """Both observations as the pure functions want them: live views, for use in this thread only."""
-        return World(self.cluster(), self.own, self.ports, self.assignments, self.nodes_by_uid, self.ports_complete)
+        return World(
+            cluster=self.cluster(),
+            own=self.own,
+            ports=self.ports,
+            assignments=self.assignments,
+            nodes=self.nodes_by_uid,
+            ports_complete=self.ports_complete,
+            groups_complete=Kind.SECURITY_GROUP in self.cloud.complete,
+            policed=self.policing.view(self.ports, self.own),
+        )
 
     def cluster(self) -> ClusterState:
         """The cluster's half."""
@@ -67,6 +78,10 @@ class State:
             nodes=self.nodes,
             kuryr_ports=self.kuryr_ports,
             kuryr_nodes=self.kuryr_nodes,
+            namespaces=self.policing.namespaces,
+            policies=self.policing.policies,
+            services=self.policing.services,
+            endpoint_slices=self.policing.endpoint_slices,
             complete=frozenset(self.complete),
         )
 
@@ -93,21 +108,6 @@ class State:
             absent |= self.ports.served(NODE) - self.nodes_by_uid.keys()
         return absent
 
-    def reported_free(self, port_ids: Iterable[str]) -> set[str]:
-        """The uids whose port its node itself calls free: reported after the port was made, and not among the plugged.
-
-        A second witness of their absence beside the cluster's lists. A wrong cluster's nodes never reported.
-        """
-        found = set()
-        for port in filter(None, map(self.ports.by_id, port_ids)):
-            told = self.kuryr_nodes.get(port.host)
-            uid = self.ports.claim(port.id).uid
-            if told is None or uid in self.assignments or any(each.port_id == port.id for each in told.plugged):
-                continue
-            if port.created_at and told.heartbeat_s > datetime.fromisoformat(port.created_at).timestamp():
-                found.add(uid)
-        return found
-
     # -- the cluster
 
     def take_cluster(self, observed: ClusterState) -> None:
@@ -118,6 +118,7 @@ class State:
         self.nodes = dict(observed.nodes)
         self.kuryr_ports = dict(observed.kuryr_ports)
         self.kuryr_nodes = dict(observed.kuryr_nodes)
+        self.policing.take(observed)
         self._rebuild()
         self._witness(self.pods.values())
 
@@ -140,6 +141,7 @@ class State:
             case Kind.NAMESPACE:
                 found = [i.uid for i in listed if isinstance(i, Namespace) and i.name == "kube-system"]
                 self.kube_system_uid = found[0] if found else ""
+        self.policing.take_list(kind, listed)
         self.complete.add(kind)
         self._rebuild()
         return before | set(self.subjects())
@@ -157,7 +159,7 @@ class State:
                 return self._kuryr_node(thing, deleted)
         if isinstance(thing, Namespace) and thing.name == "kube-system":
             self.kube_system_uid = "" if deleted else thing.uid
-        return set()
+        return self.policing.change(thing, deleted=deleted, moments=self._moments)
 
     def take_relist(self, observed: ClusterState, mark: int) -> None:
         """Hold a second reading, begun at `mark`, against what events told: they can be lost, and a list can be stale.
@@ -165,6 +167,7 @@ class State:
         Who is in neither is gone. Who is only in what events told is gone if the reading before said so, too. What has
         progressed further wins, of two nodes with one name the newer; what changed since `mark` is kept.
         """
+        self.policing.take_relist(observed, self._moments, mark)
         if Kind.NAMESPACE in observed.complete:
             self.kube_system_uid = observed.kube_system_uid
         if Kind.POD in observed.complete:
@@ -172,7 +175,7 @@ class State:
             for uid, pod in listed.items():
                 known = self.pods.get(uid)
                 if not self._moments.changed_since(f"pod/{uid}", mark) and (
-                    known is None or _progress(pod) > _progress(known)
+                    known is None or progress(pod) >= progress(known)
                 ):
                     self.pods[uid] = pod
             self._miss(
@@ -224,6 +227,7 @@ class State:
         if self.own.identity != self.ports.identity:
             self.ports = Ports(self.own.identity)
         self.ports.take(ports)
+        self.policing.take_cloud(observed, self.own.identity, self._moments, mark)
         self._moments.forget(mark)
         self._forget()
 
@@ -233,13 +237,16 @@ class State:
         concerned = {subject_of_key(step.key)}
         if not outcome.ok:
             return concerned
+        if step.kind in (Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE) and CLUSTER not in concerned:
+            return concerned | self.policing.fold(outcome, self._moments)
         match thing:
             case Port() if step.kind is Kind.PORT:
-                self.ports.put(thing)
+                concerned |= self._carried(thing.id, thing)
                 self._moments.touch(thing.id)
             case KuryrPort():
                 concerned |= self._kuryr_port(thing, deleted=False)
             case KuryrNode():
+                concerned |= self.policing.put(thing)
                 self.kuryr_nodes[thing.name] = thing
                 self._moments.touch(f"kuryr-node/{thing.name}")
                 if isinstance(step.spec, KuryrNodeSpec):
@@ -259,8 +266,8 @@ class State:
         step = outcome.step
         match step.kind:
             case Kind.PORT:
-                self.ports.drop(step.id)
                 self._moments.touch(step.id)
+                return self._carried(step.id, None)
             case Kind.KURYR_PORT:
                 held = next((kp for kp in self.kuryr_ports.values() if kp.uid == step.id), None)
                 if held:
@@ -271,6 +278,15 @@ class State:
                 self._own_changed(cloud_states.without_rule(self.cloud, step.id))
         return set()
 
+    def _carried(self, id_: str, port: Port | None) -> set[Subject]:
+        """The port is this now (None: gone); whom it concerns that it came into groups or left them."""
+        before = self.ports.by_id(id_)
+        if port is None:
+            self.ports.drop(id_)
+        else:
+            self.ports.put(port)
+        return self.policing.carried(before, port)
+
     def _own_changed(self, cloud: CloudState) -> None:
         ports = {port.id: port for port, _ in self.ports}
         self.own = find_own(msgspec.structs.replace(cloud, ports=ports), self._config)
@@ -280,14 +296,17 @@ class State:
 
     def _pod(self, pod: Pod, deleted: bool) -> set[Subject]:
         self._moments.touch(f"pod/{pod.uid}")
+        concerned = {pod_subject(pod.uid)}
         if deleted:
             self.pods.pop(pod.uid, None)
             self.gone.add(pod.uid)
             self.witnessed.add(pod.uid)
+            concerned |= self.policing.drop(pod)
         elif pod.uid not in self.gone:
             self.pods[pod.uid] = pod
             self._witness((pod,))
-        return {pod_subject(pod.uid)}
+            concerned |= self.policing.put(pod)
+        return concerned
 
     def _node(self, node: Node, deleted: bool) -> set[Subject]:
         known = self.nodes.get(node.name)
@@ -303,14 +322,15 @@ class State:
             self.nodes_by_uid.pop(node.uid, None)
             if known and known.uid == node.uid:
                 del self.nodes[node.name]
-            return concerned
+            return concerned | self.policing.drop(node)
         if known and known.uid != node.uid:
             self.nodes_by_uid.pop(known.uid, None)
             self.gone.add(known.uid)
             self.witnessed.add(known.uid)
             concerned.add(node_subject(known.uid))
+            concerned |= self.policing.drop(known)
         self.nodes[node.name] = self.nodes_by_uid[node.uid] = node
-        return concerned
+        return concerned | self.policing.put(node)
 
     def _kuryr_port(self, port: KuryrPort, deleted: bool) -> set[Subject]:
         name = f"{port.namespace}/{port.name}"
@@ -338,12 +358,13 @@ class State:
         if deleted:
             if known and known.uid == held.uid:
                 del self.kuryr_nodes[held.name]
+                concerned |= self.policing.drop(held)
             return concerned
         if known and known.uid == held.uid and older(held.resource_version, known.resource_version):
             return set()
         self.kuryr_nodes[held.name] = held
         same_spec = known is not None and known.node_port == held.node_port
-        return set() if same_spec else concerned  # a heartbeat concerns nobody here
+        return set() if same_spec else concerned | self.policing.put(held)  # a heartbeat concerns nobody here
 
     def _miss(self, role: str, missing: set[str]) -> None:
         """These were told of by events, but a reading lacks them."""
@@ -363,6 +384,7 @@ class State:
     def _rebuild(self) -> None:
         self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
         self.assignments = {held.pod_uid: held for held in self.kuryr_ports.values()}
+        self.policing.compile(self.cluster())
 
     def _witness(self, pods: Iterable[Pod]) -> None:
         """A pod that says itself that it has finished is no absence that could be misread."""
@@ -374,8 +396,3 @@ class State:
         self.gone -= unused
         self.witnessed &= self.gone | self.pods.keys()
         self._known_gone = set(self.gone)
-
-
-def _progress(pod: Pod) -> tuple[bool, bool, bool]:
-    """How far a pod has come: nothing of it is ever taken back (Kubernetes pod life cycle)."""
-    return (bool(pod.node), pod.deleting, pod.phase in FINISHED_PHASES)

@@ -21,10 +21,11 @@ from kuryrctl.core.desired import own_specs
 from kuryrctl.core.diff import Difference, Scope, difference, ordered, refuse_mass_deletion, subject_difference
 from kuryrctl.core.diff_served import node_interface, port_interface
 from kuryrctl.core.errors import Invalid, KuryrError
-from kuryrctl.core.findings import Finding
+from kuryrctl.core.findings import Finding, FindingCode
+from kuryrctl.core.forecast import RESOURCES, shortage
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Plan, Step
-from kuryrctl.core.specs import KuryrNodeSpec, KuryrPortSpec
+from kuryrctl.core.specs import KuryrNodeSpec, KuryrPortSpec, RuleSpec
 from kuryrctl.core.subjects import CLUSTER, subject_of_key, uid_of_key
 from kuryrctl.kube import ObjectRef
 from kuryrctl.reconcile import jobs, notify
@@ -33,9 +34,12 @@ from kuryrctl.reconcile.contracts import Cloud, Cluster
 from kuryrctl.reconcile.pool import Pool
 from kuryrctl.reconcile.schedule import FIRST_REST_S, Fault, Schedule
 from kuryrctl.reconcile.state import State
+from kuryrctl.reconcile.witnesses import reported_free
 
 CLUSTER_KINDS = frozenset({Kind.KURYR_PORT, Kind.KURYR_NODE})
 CLUSTER_WORKERS = 4
+RULE_BATCH = 200
+"""Rules of one call: they cost about 30 ms each, and a call may take a minute."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +89,7 @@ class Turn:
         self.done: list[Step] = []
         self.keep_done = True
         self.withheld: KuryrError | None = None
+        self.short: KuryrError | None = None
         self._cloud_slots = parts.config.workers
         self._cloud_running = 0
         self._cluster_running = 0
@@ -101,7 +106,12 @@ class Turn:
     def difference(self) -> Difference:
         """Everything that differs and may be done, whether it is being worked on or not."""
         found = difference(self.state.world(), self.parts.config, self.scope, self.state.evidence)
-        return Difference(Plan(tuple(self.choose(found.plan))), found.findings)
+        plan = Plan(tuple(self.choose(found.plan)))
+        short = self._shortage(plan)
+        if short is None:
+            return Difference(plan, found.findings)
+        told = Finding(FindingCode.QUOTA, Kind.SECURITY_GROUP, "", "", f"{short.message}; next: {short.hint}")
+        return Difference(plan, (*found.findings, told))
 
     def check(self) -> None:
         """Raises Invalid where nothing may be written: another cluster, or one that is not set up."""
@@ -123,15 +133,18 @@ class Turn:
                 found = subject_difference(subject, world, config, evidence)
             self.schedule.replan(subject, self.choose(each for each in found if isinstance(each, Step)))
 
-    def limit_deletions(self) -> None:
-        """Withhold every deletion where too many owners are merely absent."""
+    def limit(self) -> None:
+        """Withhold every deletion where too many owners are merely absent, and what the quotas have no room for."""
+        state = self.state
+        self.short = self._shortage(self.schedule.pending())
         waiting = [step for step in self.schedule.pending() if step.action is Action.DELETE]
+        free = reported_free((step.id for step in waiting), state.ports, state.kuryr_nodes, state.assignments)
         try:
             refuse_mass_deletion(
                 ordered(waiting),
                 self.parts.limit,
-                self.state.ports.count_ours(),
-                self.state.witnessed | self.state.reported_free(step.id for step in waiting),
+                {Kind.PORT: state.ports.count_ours(), Kind.SECURITY_GROUP: state.policing.groups.count_ours()},
+                state.witnessed | state.policing.withdrawn | free,
             )
         except Invalid as error:
             self.withheld = error
@@ -145,7 +158,7 @@ class Turn:
         batcher = _Batcher(self._cloud_slots - self._cloud_running, self.parts.config.port_batch)
         cluster: list[Step] = []
         cluster_room = CLUSTER_WORKERS - self._cluster_running
-        for step in self.schedule.ready(self.clock(), self._may_delete):
+        for step in self.schedule.ready(self.clock(), self._may):
             if step.kind not in CLUSTER_KINDS:
                 batcher.offer(step)
             elif len(cluster) < cluster_room:
@@ -197,13 +210,20 @@ class Turn:
 
     # -- how
 
-    def _may_delete(self, step: Step) -> bool:
-        return self.withheld is None
+    def _may(self, step: Step) -> bool:
+        if step.action is Action.DELETE:
+            return self.withheld is None
+        return self.short is None or step.action is not Action.CREATE or step.kind not in RESOURCES
+
+    def _shortage(self, steps: Iterable[Step]) -> KuryrError | None:
+        state = self.state
+        return shortage(steps, state.policing.quotas, state.own.identity.project_id)
 
     def _start_on_cloud(self, batch: list[Step]) -> None:
         self.schedule.start(batch)
         self._cloud_running += 1
-        ids, cloud, ours, inbox = self.state.own.ids, self.parts.cloud, self.ours, self.inbox
+        ids = {**self.state.own.ids, **self.state.policing.groups.ids}
+        cloud, ours, inbox = self.parts.cloud, self.ours, self.inbox
         self._cloud_pool.submit(lambda: inbox.put(Done(tuple(jobs.run_cloud(cloud, batch, ids, ours)))))
 
     def _start_on_cluster(self, step: Step) -> None:
@@ -266,26 +286,34 @@ class Turn:
 
 
 class _Batcher:
-    """Fills at most `slots` batches: port creations travel together, rules of the cluster too, the rest alone."""
+    """Fills at most `slots` batches: port creations travel together, the rules of one group too, the rest alone."""
 
     def __init__(self, slots: int, size: int) -> None:
         self._slots = slots
         self._size = size
         self.batches: list[list[Step]] = []
-        self._open: dict[Kind, list[Step]] = {}
+        self._open: dict[str, tuple[list[Step], int]] = {}
 
     @property
     def full(self) -> bool:
         """Whether nothing more can be taken."""
-        return len(self.batches) >= self._slots and all(len(batch) >= self._size for batch in self._open.values())
+        return len(self.batches) >= self._slots and all(len(batch) >= size for batch, size in self._open.values())
 
     def offer(self, step: Step) -> None:
         """Take the step, if there is room."""
-        grouped = step.action is Action.CREATE and step.kind in (Kind.PORT, Kind.SECURITY_GROUP_RULE)
-        batch = self._open.get(step.kind) if grouped else None
-        if batch is not None and len(batch) < self._size:
+        fellows, size = self._fellows(step)
+        batch, _ = self._open.get(fellows, (None, 0))
+        if batch is not None and len(batch) < size:
             batch.append(step)
         elif len(self.batches) < self._slots:
             self.batches.append([step])
-            if grouped:
-                self._open[step.kind] = self.batches[-1]
+            if fellows:
+                self._open[fellows] = (self.batches[-1], size)
+
+    def _fellows(self, step: Step) -> tuple[str, int]:
+        """With which steps this one shares a call, and how many of them do."""
+        if step.action is Action.CREATE and isinstance(step.spec, RuleSpec):
+            return step.spec.group, RULE_BATCH
+        if step.action is Action.CREATE and step.kind is Kind.PORT:
+            return step.kind, self._size
+        return "", 1

@@ -30,7 +30,16 @@ from kuryrctl.reconcile.once import networks
 from kuryrctl.reconcile.schedule import STALE_CODES
 from kuryrctl.reconcile.turn import Done, Parts, Turn
 
-WATCHED = (Kind.NAMESPACE, Kind.NODE, Kind.KURYR_NODE, Kind.KURYR_PORT, Kind.POD)
+WATCHED = (
+    Kind.NAMESPACE,
+    Kind.NODE,
+    Kind.KURYR_NODE,
+    Kind.KURYR_PORT,
+    Kind.NETWORK_POLICY,
+    Kind.SERVICE,
+    Kind.ENDPOINT_SLICE,
+    Kind.POD,
+)
 SHARED = frozenset({Kind.NETWORK, Kind.SUBNET, Kind.ROUTER, Kind.ROUTER_INTERFACE, Kind.SECURITY_GROUP})
 QUIET_S = 0.03
 """Events that come within this time after one another are answered together: their ports share a call."""
@@ -150,7 +159,8 @@ class Watch:
                 faults = self.turn.take(message)
                 for fault in faults:
                     _log.warning("%s %s: %s", fault.step.action, fault.step.key, _named(fault.error))
-                if any(fault.error.code in STALE_CODES and fault.failures > 1 for fault in faults):
+                stale = any(fault.error.code in STALE_CODES and fault.failures > 1 for fault in faults)
+                if stale or any(fault.needs_observation for fault in faults):
                     self._full_by(SOON_S)
             case Listed():
                 schedule.touch(state.take_list(message.kind, message.items))
@@ -192,6 +202,7 @@ class Watch:
         self.turn.clean_up()
         if message.cluster is not None and Kind.PORT in message.cloud.complete:
             self.turn.state.take_relist(message.cluster, message.mark)
+        self.turn.schedule.observed_anew()
         if self._settled:
             self._begin()
 
@@ -224,9 +235,10 @@ class Watch:
             return
         self._refusal = ""
         turn.plan()
-        turn.limit_deletions()
-        if turn.withheld:
-            self._say(turn.withheld.message)
+        turn.limit()
+        for fault in (turn.withheld, turn.short):
+            if fault:
+                self._say(fault.message)
         turn.dispatch()
 
     def _refuse(self, error: KuryrError) -> None:

@@ -203,7 +203,7 @@ def _network(site: Site) -> None:
     ("change", "told"),
     [
         (_host, r"port/pod/uid-moved \(.+\): host was node2 when the plan was made, and is node3 now"),
-        (_groups, r"port/pod/uid-moved \(.+\): security_groups was \S+ \S+ when the plan was made, and is \S+ now"),
+        (_groups, r"port/pod/uid-moved \(.+\): security_groups was [^,]+ when the plan was made, and is \S+ now"),
         (_tags, r"port/pod/uid-gone \(.+\): tags was kuryr:cluster=kuryr .+ and is kuryr:kind=pod .+ now"),
         (_mtu, r"kuryr-port/shop/edited/uid-edited \(.+\): interfaces\[0\].mtu was 9000 .+, and is 1300 now"),
         (_port_made, r"port/pod/uid-new: it did not exist when the plan was made, and does now"),

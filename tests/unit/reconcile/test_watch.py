@@ -15,6 +15,7 @@ from kuryrctl.core.errors import Unavailable
 from kuryrctl.kube import Kube, Lease
 from kuryrctl.reconcile import leadership
 from kuryrctl.reconcile.leadership import Following, Keeper, Leading
+from kuryrctl.reconcile.watch import WATCHED
 from tests.fakes.kube import FakeKube
 from tests.unit.reconcile.site import Site, eventually
 
@@ -34,7 +35,7 @@ def told(site: Site) -> set[str]:
 
 def following(site: Site) -> None:
     """Until the watch has its lists: what is created from now on comes as events."""
-    eventually(lambda: site.kube.open_watches() == 5)
+    eventually(lambda: site.kube.open_watches() == len(WATCHED))
 
 
 @pytest.mark.parametrize("count", [1, 10, 25])

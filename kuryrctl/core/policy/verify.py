@@ -72,6 +72,14 @@ def ours(verdict: Verdict) -> bool:
     return all(side.allowed for side in verdict.sides if side.end.kind is EndKind.POD and not side.end.host)
 
 
+def agree(flow: Flow, kubernetes: Verdict, groups: Verdict) -> bool:
+    """Whether both say the same of all pods; and no packet leaves for a Service that the policies do not open."""
+    to_vip = flow.source.kind is EndKind.POD and flow.target.kind is EndKind.SERVICE and groups.sides[0].allowed
+    if to_vip and not all(side.allowed for side in kubernetes.side(EGRESS)):
+        return False
+    return ours(kubernetes) == ours(groups)
+
+
 def probes_of(cluster: ClusterState, cloud: CloudState) -> list[Probe]:
     """One port for each range of ports that no policy, no named port and no group's rule tells apart, by protocol."""
     starts: dict[str, set[int]] = {protocol: {1} for protocol in PROTOCOLS}
@@ -218,8 +226,8 @@ class _Comparison:
             who = self._crowd.one(end)
             by_policies &= bool(self._by_policies(each, EGRESS, front.protocol, port) & who)
             by_groups &= bool(self._by_groups(each, EGRESS, front.protocol, port) & who)
-        vip = self._by_groups(each, EGRESS, front.protocol, front.port) & self._crowd.one(service)
-        return by_policies != (by_groups and bool(vip))
+        vip = bool(self._by_groups(each, EGRESS, front.protocol, front.port) & self._crowd.one(service))
+        return not (by_groups and vip) if by_policies else vip
 
     def _all(self, front: Front) -> Mask:
         mask = 0
@@ -228,5 +236,4 @@ class _Comparison:
         return mask
 
     def _judged_differently(self, flow: Flow) -> bool:
-        kubernetes, groups = (ours(judge.verdict(flow)) for judge in self._judges)
-        return kubernetes != groups
+        return not agree(flow, *(judge.verdict(flow) for judge in self._judges))

@@ -17,7 +17,7 @@ from kuryrctl.core.policy.ends import Ends
 from kuryrctl.core.policy.flows import FAMILIES, End, EndKind, Flow
 from kuryrctl.core.policy.groups import GroupJudge
 from kuryrctl.core.policy.kubernetes import KubernetesJudge
-from kuryrctl.core.policy.verify import Disagreement, ours, probes_of, verify
+from kuryrctl.core.policy.verify import Disagreement, agree, probes_of, verify
 from tests.unit.core.policy.worlds import CONFIG, cloud_of, random_world
 
 OUTSIDE = ("203.0.113.5", "203.0.113.77", "8.8.8.8", "2001:db8::5", "2001:db8:1::1")
@@ -64,7 +64,7 @@ def of_ranges(world: ClusterState, cloud: CloudState) -> list[Disagreement]:
 def differing(judges: tuple[KubernetesJudge, GroupJudge], flows: list[Flow]) -> list[Disagreement]:
     """The flows about which the pods' own sides differ, one by one."""
     said = [Disagreement(flow, judges[0].verdict(flow), judges[1].verdict(flow)) for flow in flows]
-    return [each for each in said if ours(each.kubernetes) != ours(each.groups)]
+    return [each for each in said if not agree(each.flow, each.kubernetes, each.groups)]
 
 
 def has_addresses(flow: Flow) -> bool:
@@ -119,12 +119,12 @@ def agree_for(seconds: float, examples: int) -> Count:
 
     @settings(max_examples=examples, database=None)
     @given(st.randoms(use_true_random=False))
-    def agree(random: Random) -> None:
+    def some(random: Random) -> None:
         world = random_world(random)
         assert not disagreements(world, compiled(world), count), explain(world)
 
     while time.monotonic() < end:
-        agree()
+        some()
     return count
 
 

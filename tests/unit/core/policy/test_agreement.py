@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from hypothesis import given, settings
@@ -15,10 +16,10 @@ from tests.unit.core.policy.agreement import OUTSIDE, agree_for, all_flows, comp
 from tests.unit.core.policy.worlds import random_world
 
 
-def test_policies_and_groups_agree() -> None:
+def test_policies_and_groups_agree(record_property: Callable[[str, object], None]) -> None:
     """A few seconds here; a minute among the contracts, a million worlds by bench/policy_worlds."""
     count = agree_for(seconds=3, examples=25)
-    print(count)
+    record_property("figure", f"policy agreement: {count}")
     assert count.worlds >= 10
 
 

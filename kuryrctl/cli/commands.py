@@ -42,6 +42,14 @@ COMMANDS: Final[dict[str, Entry]] = {
     "reach": Entry(
         "kuryrctl.cli.reach:Reach", "Try from inside a pod whether another pod or an address answers, and how"
     ),
+    "policy list": Entry(
+        "kuryrctl.cli.policy_list:PolicyList",
+        "List NetworkPolicies with the groups and rules that they become, and whether the cloud holds them",
+    ),
+    "policy show": Entry(
+        "kuryrctl.cli.policy_list:PolicyShow",
+        "Show one NetworkPolicy: its groups, rules and ports, and what differs or is still to be done",
+    ),
     "policy explain": Entry(
         "kuryrctl.cli.policy_explain:PolicyExplain",
         "Tell whether a connection is allowed, and by which policy, security group and rule",

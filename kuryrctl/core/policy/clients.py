@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
 from kuryrctl.core.policy.allowance import Allowance, Span
-from kuryrctl.core.policy.entries import Entry, Parsed, span_of
+from kuryrctl.core.policy.entries import ByAddress, Entry, Parsed, span_of
 from kuryrctl.core.policy.peers import Peers, PodClass, Term
 from kuryrctl.core.policy.ranges import covers
 from kuryrctl.core.policy.vips import Address, Gate, View
@@ -49,8 +49,19 @@ def reachable(view: View, policies: Sequence[Parsed], peers: Peers, pods_at: Pod
     return tuple(
         front.gate
         for front in view.fronts
-        if front.backends and all(_allowed(policies, peers, pods_at, *backend) for backend in front.backends)
+        if front.backends and all(allowed(policies, peers, pods_at, *backend) for backend in front.backends)
     )
+
+
+def opens_by_address(how: ByAddress, view: View) -> bool:
+    """Whether an entry allows the first endpoint of a front by its address; one with names may."""
+    anybody, addresses, spans, names = how
+    for front in view.fronts:
+        for span, (version, number) in front.backends[:1]:
+            there = anybody or any(each == version and covers(ranges, number, number) for each, ranges in addresses)
+            if there and (names or any(each.covers(span) for each in spans)):
+                return True
+    return False
 
 
 def own_fronts(
@@ -60,7 +71,7 @@ def own_fronts(
     found = []
     for front in view.fronts:
         own = [span for span, address in front.backends if address == where]
-        refused = [each for each in front.backends if not _allowed(policies, peers, pods_at, *each)]
+        refused = [each for each in front.backends if not allowed(policies, peers, pods_at, *each)]
         if own and refused and all(address == where for _, address in refused):
             found += [(front.gate, span) for span in own]
     return tuple(found)
@@ -76,7 +87,8 @@ def _vip_key(*client: str) -> Key:
     return f"security-group/vip/{hashlib.sha256('/'.join(client).encode()).hexdigest()[:16]}"
 
 
-def _allowed(policies: Sequence[Parsed], peers: Peers, pods_at: PodsAt, span: Span, where: Address) -> bool:
+def allowed(policies: Sequence[Parsed], peers: Peers, pods_at: PodsAt, span: Span, where: Address) -> bool:
+    """Whether policies allow an endpoint."""
     pods = pods_at(where)
     return any(_by(entry, peers, pods, span, where) for policy in policies for entry in policy.egress)
 

@@ -6,6 +6,7 @@ Does not know: pods, namespaces, groups of the cloud.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -15,6 +16,9 @@ from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, 
 from kuryrctl.core.policy.peers import NamedPort, PortName, Term, every_pod, term
 from kuryrctl.core.policy.ranges import WHOLE, Range, Ranges, covers, minus, network, union
 from kuryrctl.core.specs import Key
+
+ByAddress: TypeAlias = tuple[bool, tuple[tuple[int, Ranges], ...], Spans, bool]
+"""Whether anybody is allowed, or else which addresses; on which ports; whether on named ones, too."""
 
 
 class Entry(Struct, frozen=True):
@@ -32,6 +36,11 @@ class Entry(Struct, frozen=True):
     names: frozenset[PortName]
     named: tuple[Term, ...] = ()
     named_in: Mapping[int, tuple[Term, ...]] = {}
+
+    @property
+    def by_address(self) -> ByAddress:
+        """What it allows whatever pod is at an address: the same for the same meaning."""
+        return self.anybody, tuple(sorted(self.addresses.items())), self.spans, bool(self.names)
 
     def resolved(self, ports: frozenset[NamedPort]) -> Spans:
         """The spans, with what the names mean on pods with these named ports."""

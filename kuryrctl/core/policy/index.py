@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from kuryrctl.core.cluster import FINISHED_PHASES, Namespace, Pod
 from kuryrctl.core.policy.clients import Client, client_key
-from kuryrctl.core.policy.entries import Parsed, parse
+from kuryrctl.core.policy.entries import ByAddress, Parsed, parse
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
 from kuryrctl.core.policy.peers import (
     EVERY_POD,
@@ -22,6 +22,7 @@ from kuryrctl.core.policy.peers import (
     PortName,
     Term,
     membership_key,
+    named_ports,
     namespace_key,
 )
 from kuryrctl.core.policy.ranges import Ranges, address
@@ -35,13 +36,14 @@ OPEN_EGRESS: Key = "security-group/open-egress"
 class Changes:
     """What follows from a change: `pods` (uids) and `groups` as in `compiler.Touched`.
 
-    The rest is to be looked at again: `services`, those at the `addresses`, those of the `namespaces`, and `endpoints`:
-    pods (uids) that may need rules to reach themselves.
+    The rest is to be looked at again: `policies`; `services`, those at the `addresses`, those of the `namespaces`;
+    `endpoints`: pods (uids) that may need rules to reach themselves.
     """
 
     def __init__(self) -> None:
         self.pods: set[str] = set()
         self.groups: set[Key] = set()
+        self.policies: set[str] = set()
         self.services: set[str] = set()
         self.addresses: set[Address] = set()
         self.namespaces: set[str] = set()
@@ -64,6 +66,8 @@ class Index:
         self.owner: dict[Key, str] = {}
         """The policies of the groups that exist whoever carries them."""
         self.clients: dict[Key, Client] = {}
+        self.by_address: dict[ByAddress, set[str]] = defaultdict(set)
+        """The policies that let out by address, and how."""
         self._by_namespace: dict[str, dict[str, Parsed]] = defaultdict(dict)
         self._clients_of: dict[str, set[Client]] = defaultdict(set)
         self._class_of: dict[str, PodClass] = {}
@@ -80,7 +84,7 @@ class Index:
         known = self._class_of.get(pod.uid)
         if known is not None and self.pods[pod.uid] == pod:
             return known.groups
-        alike = PodClass(pod.namespace, pod.labels, _named_ports(pod))
+        alike = PodClass(pod.namespace, pod.labels, named_ports(pod))
         if pod.phase not in FINISHED_PHASES:
             alike.memberships = self.peers.memberships(alike)
         self._isolate(alike)
@@ -103,6 +107,10 @@ class Index:
             )
             return policy, pods.ports
         return None
+
+    def clients_of(self, policy: str) -> set[Client]:
+        """The clients that a policy is one of."""
+        return self._clients_of.get(policy, set())
 
     def addresses(self, uid: str) -> tuple[Address, ...]:
         """A pod's addresses; none where it has none yet, or is none of ours."""
@@ -188,7 +196,7 @@ class Index:
                     self.touch_egress(name, changes)
 
     def _class(self, pod: Pod) -> PodClass:
-        ports = _named_ports(pod)
+        ports = named_ports(pod)
         id_ = _class_id(pod.namespace, pod.labels, ports)
         if id_ not in self._classes:
             self._classes[id_] = PodClass(pod.namespace, pod.labels, ports)
@@ -311,6 +319,7 @@ class Index:
 
     def _turn(self, name: str, before: Parsed | None, now: Parsed | None, changes: Changes) -> None:
         """Put `now` in the place of `before`; None is no policy."""
+        changes.policies.add(name)
         if before is not None:
             self._touch(name, changes)
             self._note(before, set.discard)
@@ -354,10 +363,12 @@ class Index:
         return {pods for place in places for pods in self._classes_in.get(place, ()) if self.peers.matches(each, pods)}
 
     def _note(self, policy: Parsed, do: Callable[[set[str], str], None]) -> None:
-        """Note by which named ports within blocks a policy allows, or forget it."""
+        """Note what a policy allows by address, or forget it."""
         for entry in policy.egress:
             for name in entry.names if entry.addresses.keys() - entry.named_in.keys() else ():
                 do(self._in_blocks[name], policy.policy.full_name)
+            if entry.anybody or entry.addresses:
+                do(self.by_address[entry.by_address], policy.policy.full_name)
 
     def _touch(self, name: str, changes: Changes) -> None:
         policy = self.policies[name]
@@ -383,10 +394,6 @@ def _ingress_key(policy: Parsed, pods: PodClass) -> Key:
 
 def _class_id(namespace: str, labels: Mapping[str, str], ports: frozenset[NamedPort]) -> object:
     return namespace, frozenset(labels.items()), ports
-
-
-def _named_ports(pod: Pod) -> frozenset[NamedPort]:
-    return frozenset((port.name, port.protocol, port.port) for port in pod.ports)
 
 
 def _addresses(pod: Pod | None) -> tuple[Address, ...]:

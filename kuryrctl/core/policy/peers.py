@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from kuryrctl.core.cluster import Namespace
+from kuryrctl.core.cluster import Namespace, Pod
 from kuryrctl.core.policy.model import Peer
 from kuryrctl.core.selectors import Operator, Requirement, Selector
 from kuryrctl.core.specs import Key
@@ -123,6 +123,7 @@ class Peers:
         self._namespace_keys: set[Key] = set()
         self._scopes: dict[Selector, set[str]] = {}
         self._carriers: dict[str, Counter[int]] = defaultdict(Counter)
+        self._whole: dict[str | Selector, dict[str, Term]] = defaultdict(dict)
         self._local: dict[str, dict[str, Term]] = defaultdict(dict)
         self._labelled: dict[tuple[str, str], dict[str, Term]] = defaultdict(dict)
         self._unlabelled: dict[str, Term] = {}
@@ -194,6 +195,8 @@ class Peers:
         del self._users[each.id], self._terms[each.id]
         for shelf in self._shelves(each):
             del shelf[each.id]
+        if not self._whole.get(each.scope, True):
+            del self._whole[each.scope]
         if isinstance(each.scope, Selector) and all(other.scope != each.scope for other in self._terms.values()):
             del self._scopes[each.scope]
         return True
@@ -202,10 +205,18 @@ class Peers:
         """The policies that name a term."""
         return self._users.get(id_, set())
 
+    def naming(self, pods: PodClass) -> set[str]:
+        """The policies one of whose terms these pods are within."""
+        ids = {id_ for id_, _ in pods.memberships}
+        for scope, whole in self._whole.items():
+            if whole and self.in_scope(scope, pods.namespace):
+                ids |= whole.keys()
+        return {user for id_ in ids for user in self._users[id_]}
+
     def _shelves(self, each: Term) -> list[dict[str, Term]]:
         """Where a class looks for a term that may match it: as few places as possible hold it."""
         if each.whole_namespaces:
-            return []
+            return [self._whole[each.scope]]
         if each.port:
             return [self._named[each.port]]
         if isinstance(each.scope, str):
@@ -285,6 +296,11 @@ class Peers:
                 yield from (membership_key((each.id, number)) for number in self.numbers(each))
             elif not each.whole_namespaces:
                 yield membership_key((each.id, 0))
+
+
+def named_ports(pod: Pod) -> frozenset[NamedPort]:
+    """A pod's named ports."""
+    return frozenset((port.name, port.protocol, port.port) for port in pod.ports)
 
 
 def namespace_key(namespace: Namespace) -> Key:

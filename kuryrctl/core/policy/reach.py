@@ -6,11 +6,11 @@ Does not know: how a policy's own peers are found (`index`), how one endpoint is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from kuryrctl.core.policy.allowance import Span
-from kuryrctl.core.policy.clients import Client, own_fronts, own_key, reachable
+from kuryrctl.core.policy.clients import Client, allowed, opens_by_address, own_fronts, own_key, reachable
 from kuryrctl.core.policy.entries import Parsed
 from kuryrctl.core.policy.index import Changes, Index
 from kuryrctl.core.policy.vips import Address, Gate, Services, Translation, View
@@ -22,13 +22,18 @@ OwnGate: TypeAlias = tuple[Address, Gate, Span]
 
 
 class Reach:
-    """The Services, and what policies make of them. `own`: by group, the gates by which one pod reaches itself."""
+    """The Services, and what policies make of them. `own`: by group, the gates by which one pod reaches itself.
+
+    Most policies open no Service: its openers are those that may allow its first endpoint, and only they are asked on.
+    """
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._services = Services()
         self._hairpins: dict[Key, set[str]] = defaultdict(set)
         self._hairpins_of: dict[str, set[Key]] = {}
+        self._open_to: dict[str, set[str]] = defaultdict(set)
+        self._openers: dict[str, set[str]] = {}
         self.own: dict[Key, tuple[OwnGate, ...]] = {}
 
     def put(self, thing: Service | EndpointSlice, changes: Changes) -> None:
@@ -42,7 +47,8 @@ class Reach:
     def gates(self, client: Client) -> list[Gate]:
         """All VIPs' ports that a client may reach."""
         if client.gates is None:
-            client.gates = {name: self._reachable(client, name) for name in self._services.names()}
+            names = {name for policy in client.policies for name in self._open_to[policy]}
+            client.gates = {name: self._reachable(client, name) for name in names}
         return [gate for gates in client.gates.values() for gate in gates]
 
     def hairpins(self, key: Key) -> list[tuple[Address, Span]]:
@@ -63,15 +69,54 @@ class Reach:
             changes.services.update(name for name in names if name.partition("/")[0] in changes.namespaces)
         for name in changes.services:
             self._look(name, changes)
+        for policy in changes.policies:
+            self._turn_openers(policy, changes.services)
         for uid in changes.endpoints:
             self._turn_own(uid, changes)
+
+    def _turn_openers(self, policy: str, looked_at: set[str]) -> None:
+        """Find what a policy that came, changed or went opens now, of the Services that were not looked at."""
+        opened = set(self._find_openers(policy, looked_at)) | self._open_to[policy] & looked_at
+        for name in self._open_to[policy] - opened:
+            self._openers[name].discard(policy)
+        for name in opened:
+            self._openers[name].add(policy)
+        self._open_to[policy] = opened
+
+    def _find_openers(self, policy: str, looked_at: set[str]) -> Iterator[str]:
+        parsed = self._index.policies.get(policy)
+        if parsed is None:
+            return
+        for name in self._services.names():
+            fronts = self._services.of(name).fronts if name not in looked_at else ()
+            firsts = [front.backends[0] for front in fronts if front.backends]
+            if any(allowed([parsed], self._index.peers, self._index.classes_at, *first) for first in firsts):
+                yield name
+
+    def _openers_of(self, view: View) -> set[str]:
+        """The policies that may allow the first endpoint of one of the fronts."""
+        found: set[str] = set()
+        for front in view.fronts:
+            for _, where in front.backends[:1]:
+                for pods in self._index.classes_at(where):
+                    found |= self._index.peers.naming(pods)
+        for how, policies in self._index.by_address.items():
+            if policies and opens_by_address(how, view):
+                found |= policies
+        return found
 
     def _look(self, name: str, changes: Changes) -> None:
         before, now, turned = self._services.look(name)
         for where in before.endpoints | now.endpoints:
             changes.endpoints |= self._index.pods_at(where)
         self._turn_hairpins(name, before, now, changes)
-        for client in self._index.clients.values():
+        openers, before_openers = self._openers_of(now), self._openers.get(name, set())
+        self._openers[name] = openers
+        for policy in before_openers - openers:
+            self._open_to[policy].discard(name)
+        for policy in openers:
+            self._open_to[policy].add(name)
+        for client in {each for policy in openers | before_openers for each in self._index.clients_of(policy)}:
             if client.gates is None:
                 changes.groups.add(client.key)
                 continue
@@ -80,9 +125,9 @@ class Reach:
                 changes.groups.add(client.key)
             client.gates[name] = gates
         for version, span, _ in turned:
-            for policy in self._index.policies.values():
-                if policy.wide(version, span):
-                    self._index.touch_egress(policy.policy.full_name, changes)
+            for each in self._index.policies.values():
+                if each.wide(version, span):
+                    self._index.touch_egress(each.policy.full_name, changes)
 
     def _turn_hairpins(self, name: str, before: View, now: View, changes: Changes) -> None:
         old = self._hairpins_of.get(name, set())

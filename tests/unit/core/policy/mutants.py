@@ -257,7 +257,7 @@ def _too_early(patch: pytest.MonkeyPatch) -> None:
         return tuple(
             front.gate
             for front in view.fronts
-            if any(clients._allowed(policies, all_, at, *one) for one in front.backends)
+            if any(clients.allowed(policies, all_, at, *one) for one in front.backends)
         )
 
     patch.setattr(reach, "reachable", reachable)

@@ -174,17 +174,17 @@ def test_a_used_up_quota_is_named_with_limit_and_use(faulted: Faulted) -> None:
     lab = faulted.lab
     admin = lab.cloud("admin").network
     project = str(lab.cloud().current_project_id)
-    used = admin.get_quota(project, details=True).ports["used"]
-    before = admin.get_quota(project).ports
+    port = admin.get(f"/quotas/{project}/details").json()["quota"]["port"]
+    used = port["used"]
     with lab.namespace() as namespace:
-        admin.update_quota(project, ports=used + 2)
+        admin.put(f"/quotas/{project}", json={"quota": {"port": used + 2}}).raise_for_status()
         try:
             lab.deploy(namespace, "web", 5)
             notes = event_notes(lab, namespace, "KuryrQuotaExceeded")
             assert f'quota "port" of project {project} is used up ({used + 2} of {used + 2})' in notes[0]
             wait_for(lambda: len(running(lab, namespace)) == 2, 60)
         finally:
-            admin.update_quota(project, ports=before)
+            admin.put(f"/quotas/{project}", json={"quota": {"port": port["limit"]}}).raise_for_status()
         lab.wait_ready(namespace, 5, 120)
         faulted.settled(namespace)
 
@@ -199,15 +199,19 @@ def test_a_full_subnet_is_named(faulted: Faulted) -> None:
     )
     prefix = subnet["cidr"].rsplit(".", 2)[0]
     free = [{"start": f"{prefix}.3.250", "end": f"{prefix}.3.251"}]
+
+    def hand_out(pools: object) -> None:
+        admin.put(f"/subnets/{subnet['id']}", json={"subnet": {"allocation_pools": pools}}).raise_for_status()
+
     with lab.namespace() as namespace:
-        admin.update_subnet(subnet["id"], allocation_pools=free)
+        hand_out(free)
         try:
             lab.deploy(namespace, "web", 5)
             notes = event_notes(lab, namespace, "KuryrNoFreeAddress")
             assert f"no free address in subnet/pods-4 ({subnet['cidr']}, {subnet['id']})" in notes[0]
             wait_for(lambda: len(running(lab, namespace)) == 2, 60)
         finally:
-            admin.update_subnet(subnet["id"], allocation_pools=subnet["allocation_pools"])
+            hand_out(subnet["allocation_pools"])
         lab.wait_ready(namespace, 5, 120)
         faulted.settled(namespace)
 

@@ -6,7 +6,9 @@ how the groups were made, how it is shown.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from msgspec import Struct
 
@@ -58,12 +60,12 @@ def verify(
     pairs = differing = 0
     found: list[Disagreement] = []
     for family in FAMILIES:
-        comparison = _Comparison(cluster, judges, Crowd([*everyone, *_behind(everyone)], family), probes)
-        for flow in comparison.differing():
-            differing += 1
-            if len(found) < explain:
-                found.append(Disagreement(flow, *(judge.verdict(flow) for judge in judges)))
+        crowd = Crowd([*everyone, *_behind(everyone)], family)
+        comparison = _Comparison(cluster, judges, crowd, probes, explain - len(found))
+        comparison.compare()
+        found += [Disagreement(flow, *(judge.verdict(flow) for judge in judges)) for flow in comparison.flows]
         pairs += comparison.pairs
+        differing += comparison.differing
     return Verification(len(everyone), pairs, differing, tuple(found))
 
 
@@ -117,7 +119,7 @@ class _Class:
 
 
 class _Comparison:
-    """The comparison for one family."""
+    """The comparison for one family: `pairs` were compared, `differing` of them differ, `flows` are the first."""
 
     def __init__(
         self,
@@ -125,8 +127,11 @@ class _Comparison:
         judges: tuple[KubernetesJudge, GroupJudge],
         crowd: Crowd,
         probes: list[Probe],
+        most: int,
     ) -> None:
-        self.pairs = 0
+        self.pairs = self.differing = 0
+        self.flows: list[Flow] = []
+        self._most = most
         self._cluster = cluster
         self._judges = judges
         self._crowd = crowd
@@ -137,8 +142,8 @@ class _Comparison:
         self._services = [end for end in crowd.ends if end.kind is EndKind.SERVICE]
         self._of_service = sum(map(crowd.one, self._services))  # no two share a bit
 
-    def differing(self) -> Iterator[Flow]:
-        """All connections on which a pod's policies and groups differ."""
+    def compare(self) -> None:
+        """Compare all connections of all pods."""
         compared = self._crowd.everyone & ~self._of_service
         for each in self._classes():
             node = self._crowd.node(each.pod.node)
@@ -147,10 +152,18 @@ class _Comparison:
                     allowed = self._by_policies(each, direction, protocol, port) | node
                     differ = (allowed ^ self._by_groups(each, direction, protocol, port)) & compared
                     for end in each.ends if differ else ():
-                        for other in self._crowd.named(differ & ~self._crowd.one(end)):
-                            yield self._flow(direction, end, other, protocol, port)
+                        others = differ & ~self._crowd.one(end)
+                        flows = (
+                            self._flow(direction, end, other, protocol, port) for other in self._crowd.named(others)
+                        )
+                        self._note(flows, others.bit_count())
             self.pairs += len(each.ends) * (compared.bit_count() - 1) * 2 * len(self._probes)
-        yield from self._to_services()
+        self._compare_services()
+
+    def _note(self, flows: Iterable[Flow], count: int) -> None:
+        """So many connections differ: when everything does, they are far too many to hold."""
+        self.differing += count
+        self.flows += islice(flows, self._most - len(self.flows))
 
     def _flow(self, direction: Direction, end: End, other: End, protocol: str, port: int) -> Flow:
         source, target = (end, other) if direction is EGRESS else (other, end)
@@ -186,31 +199,37 @@ class _Comparison:
 
     # Services --------------------------------------------------------------------------------------------------------
 
-    def _to_services(self) -> Iterator[Flow]:
-        """All VIPs' ports that a pod's policies and groups differ about."""
+    def _compare_services(self) -> None:
+        """Compare the way to all VIPs' ports; an endpoint that is its own client is asked of the judges themselves."""
         fronts = [
             (service, front)
             for service in self._services
             for front in service.fronts
             if front.family == self._crowd.family and front.backends
         ]
-        members = {(front, backend.id) for _, front in fronts for backend, _ in front.backends if backend.id}
         behind = self._of_service
-        for _, front in fronts:
+        own: dict[str, list[int]] = defaultdict(list)
+        for place, (_, front) in enumerate(fronts):
             behind |= self._all(front)
-        answers: dict[tuple[object, ...], list[tuple[End, Front]]] = {}
+            for member in {backend.id for backend, _ in front.backends}:
+                own[member].append(place)
+        answers: dict[tuple[object, ...], list[int]] = {}
         for each in self._classes() if fronts else ():
             self.pairs += len(each.ends) * len(fronts)
             key = (tuple(policy.full_name for policy in each.isolating[EGRESS]), self._relevant(each.groups, behind))
             if key not in answers:
-                answers[key] = [(service, front) for service, front in fronts if self._differs(each, service, front)]
+                answers[key] = [place for place, front in enumerate(fronts) if self._differs(each, *front)]
             for end in each.ends:
-                differing = [pair for pair in answers[key] if (pair[1], end.id) not in members]
-                own = [pair for pair in fronts if (pair[1], end.id) in members]
-                flows = (self._flow(EGRESS, end, service, front.protocol, front.port) for service, front in own)
-                yield from (flow for flow in flows if self._judged_differently(flow))
-                for service, front in differing:
-                    yield self._flow(EGRESS, end, service, front.protocol, front.port)
+                mine = own.get(end.id, [])
+                differing = [self._to(end, *fronts[place]) for place in answers[key] if place not in mine]
+                flows = (self._to(end, *fronts[place]) for place in mine)
+                differing += [
+                    flow for flow in flows if not agree(flow, *(judge.verdict(flow) for judge in self._judges))
+                ]
+                self._note(differing, len(differing))
+
+    def _to(self, end: End, service: End, front: Front) -> Flow:
+        return self._flow(EGRESS, end, service, front.protocol, front.port)
 
     def _relevant(self, groups: tuple[str, ...], mask: Mask) -> tuple[str, ...]:
         """Those of the groups that can let out to anybody in the mask."""
@@ -234,6 +253,3 @@ class _Comparison:
         for end, _ in front.backends:
             mask |= self._crowd.one(end)
         return mask
-
-    def _judged_differently(self, flow: Flow) -> bool:
-        return not agree(flow, *(judge.verdict(flow) for judge in self._judges))

@@ -1,3 +1,5 @@
+"""A world that commands are asked about."""
+
 from __future__ import annotations
 
 import pytest

@@ -27,7 +27,13 @@ class Bench(Struct, frozen=True):
     lab: bool = False
 
 
-BENCHMARKS = (Bench("ports", 2), Bench("plan", 2), Bench("watch", 1), Bench("start", 7))
+BENCHMARKS = (
+    Bench("ports", 2),
+    Bench("plan", 2),
+    Bench("watch", 1),
+    Bench("start", 7),
+    Bench("policy_worlds", 1, 2_000),
+)
 
 
 def main() -> None:

@@ -42,6 +42,10 @@ COMMANDS: Final[dict[str, Entry]] = {
     "reach": Entry(
         "kuryrctl.cli.reach:Reach", "Try from inside a pod whether another pod or an address answers, and how"
     ),
+    "policy sync": Entry(
+        "kuryrctl.cli.policy_sync:PolicySync",
+        "Make security groups, their rules and the ports' group lists what NetworkPolicies ask for",
+    ),
     "policy list": Entry(
         "kuryrctl.cli.policy_list:PolicyList",
         "List NetworkPolicies with the groups and rules that they become, and whether the cloud holds them",

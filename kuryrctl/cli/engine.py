@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from kuryrctl.cli.settings import Settings
 from kuryrctl.core.errors import Unavailable
 from kuryrctl.kube import Lease, own_identity
-from kuryrctl.reconcile import AuditLog, Parts
+from kuryrctl.reconcile import AuditLog, Part, Parts, watch
 
 if TYPE_CHECKING:
     from kuryrctl.kube import Kube
@@ -60,3 +62,18 @@ def engine_when_it_answers(
         stop.wait(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
     return None
+
+
+def watch_until_told(settings: Settings, *, max_deletes: int | None = None, part: Part | None = None) -> None:
+    """Watch (only `part`, if given) until SIGTERM or SIGINT. Raises Invalid, as no time will heal that."""
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    engine = engine_when_it_answers(settings, stop, max_deletes=max_deletes)
+    if engine is not None:
+        parts, kube, lease = engine
+        watch(parts, lease, kube, stop, part)

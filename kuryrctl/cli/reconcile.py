@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
-import threading
 import time
-from types import FrameType
 
 from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command, log_as_service
@@ -15,7 +12,7 @@ from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.kinds import Kind
 
-KINDS = (Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE)
+KINDS = (Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE, Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE)
 """The kinds that a run's steps are about."""
 
 
@@ -145,22 +142,10 @@ class Reconcile(Command):
         return ExitCode.OK if report.ok else ExitCode.FAILURES
 
     def _watch(self, parsed_args: argparse.Namespace) -> ExitCode:
-        from kuryrctl.cli.engine import engine_when_it_answers
-        from kuryrctl.reconcile import watch
+        from kuryrctl.cli.engine import watch_until_told
 
-        settings = self.settings(parsed_args)
-        stop = threading.Event()
-
-        def end(number: int, frame: FrameType | None) -> None:
-            stop.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, end)
         log_as_service()
-        engine = engine_when_it_answers(settings, stop, max_deletes=parsed_args.max_deletes)
-        if engine is not None:
-            parts, kube, lease = engine
-            watch(parts, lease, kube, stop)
+        watch_until_told(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
         return ExitCode.OK
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from msgspec import Struct
 
-from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, Subnet
+from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet
 from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort, Node, Pod
 from kuryrctl.core.diff import Difference, World
 from kuryrctl.core.errors import Conflict, Invalid, Owner
@@ -19,6 +19,7 @@ from kuryrctl.core.findings import Finding
 from kuryrctl.core.index import OwnObject
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Plan, Step
+from kuryrctl.core.rules import content, content_of_spec, text
 from kuryrctl.core.specs import Key, KuryrNodeSpec, KuryrPortSpec, PortSpec, Spec
 from kuryrctl.core.subjects import CLUSTER, subject_of_key, uid_of_key
 
@@ -28,7 +29,7 @@ _OURS = "kuryr:"
 
 Fields = Mapping[str, str]
 StepIdentity = tuple[Key, Action, str]
-Thing = OwnObject | KuryrPort | KuryrNode | Pod | Node
+Thing = OwnObject | SecurityGroupRule | KuryrPort | KuryrNode | Pod | Node
 
 
 class Seen(Struct, frozen=True):
@@ -252,7 +253,23 @@ def _find(kind: Kind, key: Key, id_: str, world: World) -> Thing | None:
         case Kind.NODE:
             name = key.partition("/")[2]
             return world.nodes.get(name) or world.cluster.nodes.get(name)
+        case Kind.SECURITY_GROUP if subject_of_key(key) != CLUSTER:
+            found = world.policed.groups.of(subject_of_key(key))
+            return next((group for group in found if id_ in ("", group.id)), None)
+        case Kind.SECURITY_GROUP_RULE if subject_of_key(key) != CLUSTER:
+            return _find_rule(key, id_, world)
     return world.own.objects.get(key)
+
+
+def _find_rule(key: Key, id_: str, world: World) -> SecurityGroupRule | None:
+    """The rule with this id, or (without one) the rule that says what the one with this key should."""
+    policed, subject = world.policed, subject_of_key(key)
+    rules = [rule for group in policed.groups.of(subject)[:1] for rule in group.security_group_rules]
+    if id_:
+        return next((rule for rule in rules if rule.id == id_), None)
+    group = policed.policies.group(subject)
+    said = {content_of_spec(spec, policed.id_of) for spec in (group.rules if group else ()) if spec.key == key}
+    return next((rule for rule in rules if content(rule) in said), None)
 
 
 def _managed(thing: Thing) -> Fields:
@@ -272,7 +289,12 @@ def _managed(thing: Thing) -> Fields:
             fields = {"id": thing.id, "mtu": str(thing.mtu)}
         case Subnet():
             fields = {"id": thing.id, "cidr": thing.cidr, "gateway_ip": thing.gateway_ip or ""}
-        case Router() | SecurityGroup():
+        case SecurityGroup():
+            rules = sorted(text(content(rule)) for rule in thing.security_group_rules)
+            fields = {"id": thing.id, "rules": "; ".join(rules)}
+        case SecurityGroupRule():
+            fields = {"id": thing.id, "says": text(content(thing))}
+        case Router():
             fields = {"id": thing.id}
     return fields
 

@@ -23,6 +23,7 @@ from kuryrctl.reconcile.audit import AuditLog
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.memory import give_back_large_blocks
 from kuryrctl.reconcile.once import dry_run, once
+from kuryrctl.reconcile.policy_part import Part, policies
 from kuryrctl.reconcile.report import Failure, Report
 from kuryrctl.reconcile.saved import apply_plan, plan_to_save
 from kuryrctl.reconcile.turn import Parts
@@ -32,6 +33,7 @@ __all__ = [
     "AuditLog",
     "Difference",
     "Failure",
+    "Part",
     "Parts",
     "Report",
     "Scope",
@@ -39,11 +41,12 @@ __all__ = [
     "dry_run",
     "once",
     "plan_to_save",
+    "policies",
     "watch",
 ]
 
 
-def watch(parts: Parts, lease: Lease, kube: Kube, stop: threading.Event) -> None:
+def watch(parts: Parts, lease: Lease, kube: Kube, stop: threading.Event, part: Part | None = None) -> None:
     """Reconcile what events and full turns show, under the lease, until `stop` is set; then end within 5 seconds.
 
     Waits for the lease as long as another holds it. Raises nothing: faults are logged, told as Events, and retried.
@@ -54,4 +57,7 @@ def watch(parts: Parts, lease: Lease, kube: Kube, stop: threading.Event) -> None
     def follow(kind: Kind, out: queue.Queue[Message]) -> Informer:
         return Informer(kube, kind, out)
 
-    Watch(parts, lease, follow).run(stop)
+    watching = Watch(parts, lease, follow)
+    if part:
+        part(watching.turn)
+    watching.run(stop)

@@ -20,6 +20,7 @@ from kuryrctl.core.plan import chosen
 from kuryrctl.core.specs import kind_of_key
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.leadership import Keeper
+from kuryrctl.reconcile.policy_part import Part
 from kuryrctl.reconcile.report import Report, failure, report
 from kuryrctl.reconcile.schedule import STALE_CODES, Fault
 from kuryrctl.reconcile.turn import Done, Parts, Turn
@@ -29,27 +30,39 @@ TRIES = 3
 STOP_S = 10.0
 
 
-def dry_run(parts: Parts, scope: Scope = Scope.PODS, only: Collection[Kind] = ()) -> Difference:
+def dry_run(
+    parts: Parts, scope: Scope = Scope.PODS, only: Collection[Kind] = (), part: Part | None = None
+) -> Difference:
     """What a run would do, and what no run would; nothing is written and no lease is needed.
 
     Raises Invalid (CLUSTER-GUARD, CLUSTER-INIT, CFG-…) and what an observation that cannot be done without failed with.
     """
     with looking(parts, scope, only) as turn:
+        if part:
+            part(turn)
         return turn.difference()
 
 
 def once(
-    parts: Parts, lease: Lease, scope: Scope = Scope.PODS, wait_s: float = 0.0, only: Collection[Kind] = ()
+    parts: Parts,
+    lease: Lease,
+    scope: Scope = Scope.PODS,
+    wait_s: float = 0.0,
+    *,
+    only: Collection[Kind] = (),
+    part: Part | None = None,
 ) -> Report:
-    """Make the world as it should be, as the cluster's only writer; of `only` these kinds (empty: all).
+    """Make the world as it should be, as the cluster's only writer; of `only` these kinds (empty: all), or one `part`.
 
     Raises Conflict, naming the holder, if the lease is not free within `wait_s` seconds, and what `dry_run` raises.
     Faults of steps are in the report.
     """
     with leading(parts, lease, scope, wait_s) as turn:
         narrow(turn, only)
+        if part:
+            part(turn)
         done = run(turn)
-        if not only:
+        if not only and part is None:
             turn.clean_up()
         return done
 

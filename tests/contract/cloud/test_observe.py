@@ -40,6 +40,7 @@ def test_it_costs_one_call_for_each_kind_and_two_for_ports(world: World) -> None
 
     assert world.neutron.calls == {
         ("GET", "ports"): 2,
+        ("GET", "quotas/details"): 1,
         ("GET", "networks"): 1,
         ("GET", "subnets"): 1,
         ("GET", "routers"): 1,

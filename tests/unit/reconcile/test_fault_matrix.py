@@ -26,6 +26,7 @@ from kuryrctl.reconcile import Scope
 from tests.faults.faults import Fault, Refuse, Rewrite, Silence, Swallow, neutron_error
 from tests.faults.rules import Rule
 from tests.unit.reconcile.fault_scenes import (
+    FORECAST,
     LISTS,
     SCENES,
     Engine,
@@ -143,7 +144,7 @@ def cases(in_every_run: Callable[[Scene, str, Fault], bool]) -> list[ParameterSe
 def test_the_table_of_calls_is_the_truth(scene: Scene) -> None:
     site = scene.site()
     assert {failure.code for failure in scene.run(site).failures} <= {scene.obstacle}
-    assert {call.kind for call in site.faulty.calls} == {*LISTS, *scene.kinds}
+    assert {call.kind for call in site.faulty.calls} == {*LISTS, FORECAST, *scene.kinds}
 
 
 @pytest.mark.parametrize(("scene", "kind", "fault", "code"), cases(lambda *_: True))
@@ -158,7 +159,10 @@ def test_a_fault_that_lasts(scene: Scene, kind: str, fault: Fault, code: str, re
     record_property("fault-call", f"{scene.name}: {fault.name} x {kind}, lasting")
 
 
-@pytest.mark.parametrize("plural", ["pods", "nodes", "kuryrports", "kuryrnodes"])
+@pytest.mark.parametrize(
+    "plural",
+    ["pods", "nodes", "kuryrports", "kuryrnodes", "networkpolicies", "namespaces", "services", "endpointslices"],
+)
 def test_a_list_of_the_cluster_that_failed(plural: str) -> None:
     walk_cluster(plural, RIGHT)
 

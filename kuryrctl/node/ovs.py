@@ -155,15 +155,19 @@ class OvsBinder:
         )
 
     def _make_way(self, known: Attachment, request: BindRequest) -> None:
-        """What stands in the way of the request is removed if it is the same pod's, or nobody's; else refused."""
+        """What stands in the way of the request is removed if it is the same pod's, or nobody's; else refused.
+
+        Another network is another runtime: it did not end the pod's earlier sandbox, so that one may be running.
+        """
         same_port = known.port_id == request.interface.port_id
         same_place = (known.sandbox, known.ifname) == (request.sandbox, request.interface.name)
         if not (same_port or same_place):
             return
-        if same_port and known.pod_uid != request.pod_uid and self._has_device(known):
+        of_another = known.pod_uid != request.pod_uid or (known.network != request.network and not same_place)
+        if same_port and of_another and self._has_device(known):
             raise Conflict(
                 f"port {known.port_id} is in use by pod {known.pod or known.node} (uid {known.pod_uid}, "
-                f"sandbox {known.sandbox})",
+                f"sandbox {known.sandbox}, network {known.network or 'none'})",
                 code="NODE-PORT-IN-USE",
                 owner=Owner.NODE,
                 hint="kuryrctl node list shows what is plugged on this node",

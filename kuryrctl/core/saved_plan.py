@@ -253,12 +253,15 @@ def _find(kind: Kind, key: Key, id_: str, world: World) -> Thing | None:
         case Kind.NODE:
             name = key.partition("/")[2]
             return world.nodes.get(name) or world.cluster.nodes.get(name)
-        case Kind.SECURITY_GROUP if subject_of_key(key) != CLUSTER:
-            found = world.policed.groups.of(subject_of_key(key))
-            return next((group for group in found if id_ in ("", group.id)), None)
-        case Kind.SECURITY_GROUP_RULE if subject_of_key(key) != CLUSTER:
-            return _find_rule(key, id_, world)
-    return world.own.objects.get(key)
+    return _find_policed(kind, key, id_, world) if subject_of_key(key) != CLUSTER else world.own.objects.get(key)
+
+
+def _find_policed(kind: Kind, key: Key, id_: str, world: World) -> Thing | None:
+    """A group of the NetworkPolicies, or one of its rules."""
+    if kind is Kind.SECURITY_GROUP_RULE:
+        return _find_rule(key, id_, world)
+    found = world.policed.groups.of(subject_of_key(key))
+    return next((group for group in found if id_ in ("", group.id)), None)
 
 
 def _find_rule(key: Key, id_: str, world: World) -> SecurityGroupRule | None:

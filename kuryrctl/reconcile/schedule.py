@@ -97,15 +97,15 @@ class Schedule:
         A port that comes back with its old addresses goes before all that take any free one: they might take these.
         """
         tried = {key for key, _ in self._faults}
+        allowed = [step for planned in self._pending.values() for step in planned.values() if may(step)]
         runnable = [
             step
-            for planned in self._pending.values()
-            for step in planned.values()
-            if may(step) and self._may_run(step, now) and not any(map(self._waits, step.after, repeat(tried)))
+            for step in allowed
+            if self._may_run(step, now) and not any(map(self._waits, step.after, repeat(tried)))
         ]
-        pinned = [step for step in runnable if _pinned(step)]
-        yield from pinned
-        hold = bool(pinned) or any(map(_pinned, self._in_flight.values()))
+        yield from filter(_pinned, runnable)
+        hold = any(map(_pinned, self._in_flight.values()))
+        hold = hold or any(_pinned(step) and self._comes(step, now, tried) for step in allowed)
         deletions: dict[Key, Step] = {}
         for step in runnable:
             if step.action is Action.DELETE:
@@ -175,13 +175,19 @@ class Schedule:
         return any(self._pending[subject][key].action is action for subject in self._pending_keys.get(key, ()))
 
     def _may_run(self, step: Step, now: float) -> bool:
+        met = not any(key in self._in_flight or key in self._pending_keys for key in step.needs)
+        return met and self._rested(step, now)
+
+    def _comes(self, step: Step, now: float, tried: AbstractSet[Key]) -> bool:
+        """Whether it runs now, or soon: nothing that it waits for has failed, nor it itself."""
+        return self._rested(step, now) and not any(key in tried and key in self._pending_keys for key in step.needs)
+
+    def _rested(self, step: Step, now: float) -> bool:
         if step.key in self._in_flight:
             return False
         identity = step.key, step.action
         fault = self._faults.get(identity)
-        if fault and (fault.until_s > now or (fault.needs_observation and identity not in self._observed)):
-            return False
-        return not any(key in self._in_flight or key in self._pending_keys for key in step.needs)
+        return not (fault and (fault.until_s > now or (fault.needs_observation and identity not in self._observed)))
 
     def _waits(self, key: Key, tried: AbstractSet[Key]) -> bool:
         """Whether a step with this key is still to be tried, or being tried."""

@@ -264,6 +264,20 @@ def _shared_objects_changed(site: FaultySite) -> None:
     rules.create_rules("project-a", [body])
 
 
+def _policy_comes(site: FaultySite) -> None:
+    _rolled_out(site)
+    peers = [{"podSelector": {"matchLabels": {"app": "a"}}}]
+    rules = [{"from": peers, "ports": [{"protocol": "TCP", "port": 80}]}]
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": rules}
+    site.kube.apply("networkpolicies", "shop", "only-a", spec=spec)
+
+
+def _policy_goes(site: FaultySite) -> None:
+    _policy_comes(site)
+    assert site.run().ok
+    site.kube.remove("networkpolicies", "shop", "only-a")
+
+
 EXTERNAL = {"external_network": "public"}
 SMALL = {"pod_network": {"cidrs": ["10.65.0.0/28"]}}
 SCENES = (
@@ -289,6 +303,18 @@ SCENES = (
         obstacle="NET-NO-ADDRESS",
         lift=_free_addresses,
     ),
+    Scene(
+        "policy comes",
+        _policy_comes,
+        (
+            "POST security-groups",
+            "DELETE security-group-rules",
+            "PUT security-groups/tags",
+            "POST security-group-rules",
+            "PUT ports",
+        ),
+    ),
+    Scene("policy goes", _policy_goes, ("PUT ports", "DELETE security-groups")),
     Scene(
         "cluster init",
         _before_init,

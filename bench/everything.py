@@ -32,6 +32,7 @@ BENCHMARKS = (
     Bench("plan", 2),
     Bench("watch", 1),
     Bench("start", 7),
+    Bench("add", 1, 40, lab=True),
     Bench("policy_worlds", 1, 2_000),
 )
 

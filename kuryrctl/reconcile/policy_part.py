@@ -52,12 +52,16 @@ class _Part:
             return False
         if not any(change.field == "security_groups" for change in step.changes):
             return False
-        uid = uid_of_key(step.key)
-        pod = self._turn.state.pods.get(uid)
-        if pod is None:
+        return not self._namespace or self._concerns_namespace(step)
+
+    def _concerns_namespace(self, step: Step) -> bool:
+        """Whether it is a port of a pod there, or one elsewhere that only comes into groups of the namespace."""
+        state, uid = self._turn.state, uid_of_key(step.key)
+        pod, port = state.pods.get(uid), state.ports.by_id(step.id)
+        if pod is None or port is None:
             return False
-        listed = self._turn.state.policing.lists.of(uid) or ()
-        return not self._namespace or pod.namespace == self._namespace or not self._keys.isdisjoint(listed)
+        carried = set(map(state.world().policed.key_of, port.security_groups))
+        return pod.namespace == self._namespace or carried ^ set(state.policing.lists.of(uid) or ()) <= self._keys
 
     def _of_namespace(self) -> set[Key]:
         """The groups of the namespace's policies and pods, and those that their rules name."""

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from kuryrctl.core import names
+from kuryrctl.core.errors import Conflict
 from kuryrctl.core.findings import FindingCode
 from kuryrctl.core.kinds import Kind
-from kuryrctl.reconcile import Scope, once
+from kuryrctl.core.plan import Plan
+from kuryrctl.core.saved_plan import decode, encode
+from kuryrctl.reconcile import Scope, apply_plan, dry_run, once, plan_to_save, policies
 from tests.unit.reconcile.site import Site, eventually
 
 WEB, DB = {"app": "web"}, {"app": "db"}
@@ -297,3 +300,51 @@ def test_a_watch_follows_policies_and_labels(site: Site) -> None:
         site.kube.remove("networkpolicies", "shop", "db")
         eventually(lambda: "open-ingress" in carried(site, "db"))
         eventually(lambda: site.plan(Scope.PODS) == [])
+
+
+def test_the_policies_part_of_a_run_makes_no_ports(site: Site) -> None:
+    policy(site, "db", FROM_WEB)
+    site.kube.add_pod("shop", "late", node="node1", uid="late")
+
+    assert once(site.parts(), site.lease(), part=policies()).ok
+
+    assert "policy-ingress" in carried(site, "db")
+    assert [port.device_id for port in site.ports() if port.device_id == "late"] == []
+    assert dry_run(site.parts(), part=policies()).plan == Plan()
+    assert site.plan() != []
+
+
+def test_one_namespaces_part_leaves_the_others_as_they_are(site: Site) -> None:
+    policy(site, "db", FROM_WEB)
+    site.kube.add_pod("bank", "till", node="node1", uid="till")
+    site.run()
+    site.kube.apply("networkpolicies", "bank", "deny", spec=DENY)
+    policy(site, "deny", DENY)
+
+    assert once(site.parts(), site.lease(), part=policies("bank")).ok
+
+    assert "policy-ingress" in carried(site, "till")
+    assert "open-ingress" in carried(site, "web")
+    assert once(site.parts(), site.lease(), part=policies("shop")).ok
+    assert site.plan() == []
+
+
+def test_a_saved_plan_of_policies_is_done_or_refused_where_a_rule_has_changed(site: Site) -> None:
+    uid = policy(site, "db", FROM_WEB)
+    site.run()
+    policy(site, "deny", DENY)
+    edited = json.loads(json.dumps(FROM_WEB))
+    edited["ingress"][0]["ports"] = [{"port": 3306}]
+    policy(site, "db", edited)
+    saved = decode(encode(plan_to_save(site.parts(), (), made_by="", now_s=0)), "plan")
+    rules = group(site, "policy-ingress", uid)["security_group_rules"]
+    spare = {name: rules[0][name] for name in ("security_group_id", "direction", "ethertype")}
+    body = json.dumps({"security_group_rule": {**spare, "protocol": "udp"}}).encode()
+    foreign = json.loads(site.cloud.request("POST", "/security-group-rules", body=body).body)["security_group_rule"]
+
+    with pytest.raises(Conflict, match=f"security-group/policy-ingress/{uid}.*: rules was"):
+        apply_plan(site.parts(), site.lease(), saved)
+
+    assert site.cloud.request("DELETE", f"/security-group-rules/{foreign['id']}").status == 204
+    assert apply_plan(site.parts(), site.lease(), saved).ok
+    assert site.plan() == []

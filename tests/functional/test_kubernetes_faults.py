@@ -1,0 +1,192 @@
+"""Kubernetes' faults during rollouts on the lab: all pods run, nothing leaked, nothing doubled, nothing left to do.
+
+The lab's engine is stopped; the tests' own ones run instead, with the same credential, through a proxy before the API
+server. What is asserted is the state of the world.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kuryrctl.lab import kuryr
+from kuryrctl.lab.kubernetes.control_plane import API_SERVER, start_api_server
+from tests.faults.kubernetes import LASTING, PASSING
+from tests.faults.proxy import Proxy, Rule, kubeconfig_of, of_kubeconfig
+from tests.functional.lab import Lab, wait_for
+
+pytestmark = pytest.mark.long
+PODS = 10
+LEASE_S = 15
+MOST_CALLS = 900
+"""Of one rollout with faults and its end, full turns every few seconds included: far below what a spin would make."""
+
+Record = Callable[[str, object], None]
+
+
+class Site:
+    """Engines whose cluster has faults: `kube` is the proxy between."""
+
+    def __init__(self, lab: Lab, folder: Path, kube: Proxy) -> None:
+        self.lab, self.kube = lab, kube
+        self._log = folder / "engine.log"
+        self._log.touch()
+        config = msgspec.yaml.decode(lab.layout.kuryr_yaml.read_bytes())
+        config |= {"full_turn_s": 5, "audit_log": str(folder / "audit.jsonl")}
+        (folder / "kuryrctl.yaml").write_bytes(msgspec.yaml.encode(config))
+        self._env = os.environ | kuryr.engine_environment(lab.layout)
+        self._env |= {
+            "KURYRCTL_CONFIG": str(folder / "kuryrctl.yaml"),
+            "KUBECONFIG": str(kubeconfig_of(kube, folder / "proxied.kubeconfig")),
+        }
+
+    @contextmanager
+    def engine(self) -> Iterator[subprocess.Popen[bytes]]:
+        """It runs, and ends only when it is told to."""
+        command = [sys.executable, "-m", "kuryrctl.cli.app", "reconcile", "--watch"]
+        with self._log.open("ab") as log, subprocess.Popen(command, env=self._env, stdout=log, stderr=log) as process:
+            try:
+                yield process
+                assert process.poll() is None, f"the engine has ended: {self.log()}"
+            finally:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+                process.wait(15)
+
+    def log(self) -> str:
+        return self._log.read_text()[-6000:]
+
+    def wrong(self, namespace: str) -> list[str]:
+        """What is leaked, doubled or not served."""
+        everywhere = {pod["metadata"]["uid"] for pod in self.lab.get("pods", "-A")["items"]}
+        ports = [port["device_id"] for port in self.lab.pod_ports()]
+        leaked = [f"leaked: {uid}" for uid in ports if uid not in everywhere]
+        doubled = [f"doubled: {uid}" for uid in set(ports) if ports.count(uid) > 1]
+        mine = {pod["metadata"]["uid"] for pod in self.lab.pods(namespace)}
+        return leaked + doubled + [f"without a port: {uid}" for uid in mine - set(ports)]
+
+    def settled(self, namespace: str) -> None:
+        """Each pod has one port, no port serves nobody, and there is nothing left to do."""
+        wait_for(lambda: not self.wrong(namespace), 60, lambda: (self.wrong(namespace), self.log()))
+        plan = self.lab.kuryrctl("reconcile", "--dry-run", check=False)
+        assert plan.returncode == 0, plan
+
+    @contextmanager
+    def rollout(self) -> Iterator[str]:
+        """Ten pods come; after what the test does meanwhile, all run; then they go, and nothing of them stays."""
+        before = len(self.kube.calls)
+        with self.lab.namespace() as namespace:
+            self.lab.deploy(namespace, "web", PODS)
+            yield namespace
+            self.lab.wait_ready(namespace, PODS, 120)
+            self.settled(namespace)
+        self.settled("default")
+        assert len(self.kube.calls) - before < MOST_CALLS, self.kube.calls[-50:]
+
+    def told(self, namespace: str) -> int:
+        """Of how many pods the nodes were told."""
+        return len(self.lab.get("kuryrports", "-n", namespace)["items"])
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with of_kubeconfig(lab.layout.kubeconfig(kuryr.ENGINE)) as kube, lab.engine_stopped():
+        site = Site(lab, tmp_path_factory.mktemp("kubernetes"), kube)
+        with site.engine():
+            wait_for(lambda: kube.count("WATCH pods") > 0, 60, site.log)
+            yield site
+
+
+@pytest.fixture(autouse=True)
+def no_fault_of_the_last_test(site: Site) -> Iterator[None]:
+    site.kube.injected.clear()
+    yield
+    site.kube.clear()
+
+
+def record(site: Site, record_property: Record) -> None:
+    assert site.kube.injected, "nothing was injected"
+    for fault, call in site.kube.injected:
+        record_property("fault-call", f"{fault} x {call}")
+
+
+def begin(site: Site, *rules: Rule) -> None:
+    """These rules from now on: also for watches, which are begun anew."""
+    site.kube.add(*rules)
+    site.kube.cut()
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_rollout_in_the_middle_of_all_that_passes(site: Site, part: int, record_property: Record) -> None:
+    """A third of the table at once."""
+    begin(site, *(rule for name in list(PASSING)[part::3] for rule in PASSING[name]))
+    with site.rollout():
+        pass
+    record(site, record_property)
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_a_rollout_survives_what_passes(site: Site, name: str, record_property: Record) -> None:
+    begin(site, *PASSING[name])
+    with site.rollout():
+        pass
+    record(site, record_property)
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_lasts_is_named_and_healed_when_it_is_mended(site: Site, name: str, record_property: Record) -> None:
+    code, rule = LASTING[name]
+    begin(site, rule)
+    with site.rollout() as namespace:
+        wait_for(lambda: f"({code}); next: " in site.log(), 30, site.log)
+        before = site.kube.count(rule.kind)
+        time.sleep(5)
+        assert site.kube.count(rule.kind) - before < 150, "a spin"
+        assert site.told(namespace) == 0
+        site.kube.clear()
+    record(site, record_property)
+
+
+def test_the_api_server_is_restarted_in_the_middle_of_a_rollout(site: Site) -> None:
+    with site.rollout() as namespace:
+        wait_for(lambda: site.told(namespace) >= 2, 60, site.log)
+        site.lab.context.processes.stop(API_SERVER)
+        time.sleep(3)
+        start_api_server(site.lab.context)
+
+
+def test_kuryr_ports_that_somebody_edits_or_deletes_come_back(site: Site) -> None:
+    with site.rollout() as namespace:
+        wait_for(lambda: site.told(namespace) >= 3, 60, site.log)
+        first, second = site.lab.get("kuryrports", "-n", namespace)["items"][:2]
+        site.lab.kubectl("delete", "kuryrport", first["metadata"]["name"], "-n", namespace)
+        wrong = {"spec": {"interfaces": [second["spec"]["interfaces"][0] | {"mtu": 1280}]}}
+        patch = ("--type=merge", "-p", msgspec.json.encode(wrong).decode())
+        site.lab.kubectl("patch", "kuryrport", second["metadata"]["name"], "-n", namespace, *patch)
+
+
+def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on(site: Site) -> None:
+    """In the middle of a rollout, with pods made anew under their names: another engine takes over, then both run."""
+    with site.engine() as other, site.rollout() as namespace:
+        wait_for(lambda: bool(site.lab.lease_holder()), 30)
+        wait_for(lambda: site.told(namespace) >= 2, 60, site.log)
+        holder = site.lab.lease_holder()
+        leader = int(holder.split("/")[1])
+        os.kill(leader, signal.SIGSTOP)
+        try:
+            wait_for(lambda: site.lab.lease_holder() not in ("", holder), 4 * LEASE_S, site.log)
+            wait_for(lambda: site.told(namespace) >= 5, 60, site.log)
+        finally:
+            os.kill(leader, signal.SIGCONT)
+        site.lab.stateful(namespace, "named", 2)
+        site.lab.kubectl("delete", "statefulset", "named", "-n", namespace, "--wait=true")
+        assert other.poll() is None

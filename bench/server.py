@@ -84,6 +84,9 @@ class Handler(BaseHTTPRequestHandler):
             link = {"rel": "self", "href": f"{self._url}/network/v2.0/"}
             self._answer(200, {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
             return
+        if resource.startswith("quotas/"):
+            self._answer(200, {"quota": {}})
+            return
         plural = resource.replace("-", "_")
         items = [json.dumps(item).encode() for item in self.world.cloud(plural)]
         if resource == "ports":

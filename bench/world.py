@@ -74,6 +74,13 @@ class World:
     def _pod(self) -> dict[str, Any]:
         return shapes.pod("shop", _POD, _UID, NODES[0], [each["ip_address"] for each in self._port["fixed_ips"]])
 
+    @cached_property
+    def _node_groups(self) -> dict[str, str]:
+        """The id of each node's security group."""
+        groups = self._site.cloud.objects("security_groups")
+        by_uid = {names.uid_of(each["tags"]): each["id"] for each in groups if names.role_of(each["tags"]) == "node"}
+        return {name: by_uid[node["metadata"]["uid"]] for name, node in self._site.kube.objects("nodes").items()}
+
     def _multiplied(self, record: str) -> Iterator[bytes]:
         """The record for every pod; its own values stand where those of the recorded pod stood."""
         four, six = (each["ip_address"] for each in self._port["fixed_ips"])
@@ -85,18 +92,21 @@ class World:
             self._port["mac_address"]: "mac",
             four: "four",
             six: "six",
+            self._node_groups[NODES[0]]: "group",
         }
         record = record.replace("%", "%%")
         for value, name in values.items():
             record = record.replace(value, f"%({name})s")
         for number in self._numbers:
             uid = f"{number:08x}-7c1e-4d5a-9b3f-2a6e8d0c4b17"
+            node = self._nodes[number % len(self._nodes)]
             yield (
                 record
                 % {
                     "uid": uid,
                     "name": f"web-6c5f9d7b8-{number:x}",
-                    "node": json.dumps(self._nodes[number % len(self._nodes)]),
+                    "node": json.dumps(node),
+                    "group": self._node_groups[node],
                     "port": f"{number:08x}-3f2b-4c6d-8e1a-5b7c9d0e2f43",
                     "mac": names.mac_address(self._site.config.cluster_id, POD, uid),
                     "four": str(ipaddress.ip_address(four) + number),

@@ -148,17 +148,17 @@ class Policed:
         """What comes before the step that gives a pod's port (None: a new one) the list that it should carry."""
         wanted = self.lists.of(uid) or ()
         carried = set(port.security_groups) if port else set()
-        joined = [key for key in wanted if self.id_of(key) not in carried]
-        needs = [key for key in joined if not self.id_of(key)]
+        ids = {key: self.id_of(key) for key in wanted}
+        joined = [key for key in wanted if ids[key] not in carried]
+        needs = [key for key in joined if not ids[key]]
         after: list[Key] = []
         for key in joined:
             needs += [_rule_key(key, rule) for rule in self.changes(key).deletes]
-            id_ = self.id_of(key)
+            id_ = ids[key]
             for other in self.groups.naming(id_) if id_ else ():
                 needs += [_rule_key(other, r) for r in self.changes(other).deletes if r.remote_group_id == id_]
             after += self._free_adds(key)
-        kept = {self.id_of(key) for key in wanted}
-        for id_ in sorted(carried - kept):
+        for id_ in sorted(carried.difference(ids.values())):
             for other in sorted(self.groups.naming(id_)):
                 after += self._free_adds(other)
         if port is not None and any(key.startswith(_ISOLATING) for key in joined):

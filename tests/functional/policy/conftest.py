@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.functional.lab import Lab, is_ready
-from tests.functional.policy.site import LETTERS, Site
+from tests.functional.policy.site import LETTERS, NAMES, Site
 
 
 @pytest.fixture(scope="package")
@@ -23,14 +23,15 @@ def nine(lab: Lab) -> Iterator[Site]:
                     assert is_ready(pod), pod["metadata"]["name"]
                     (status,) = pod["status"]["containerStatuses"]
                     assert status["restartCount"] == 0
-            assert [probe for probe in lab.get("kuryrprobes", "-A")["items"]] == [], "probes were left behind"
+            assert lab.get("kuryrprobes", "-A")["items"] == [], "probes were left behind"
         finally:
             site.kube.close()
 
 
 @pytest.fixture
-def site(nine: Site) -> Iterator[Site]:
+def site(nine: Site, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[Site]:
     """The site; a test replaces the policies of the one before it, as people do."""
+    record_property("policy-case", request.node.name)
     yield nine
-    if len(nine.pods) != len(LETTERS) ** 2:
+    if len(nine.pods) != len(LETTERS) * len(NAMES):
         nine.look()

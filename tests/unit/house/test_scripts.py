@@ -101,7 +101,7 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
         "kuryrctl lab down",
         "pytest lab -q --machine-before",
     ]
-    assert ran.stdout.splitlines()[-7:] == [
+    assert ran.stdout.splitlines()[-8:] == [
         "unit and contract: 8 passed, 0 failed, 1 skipped",
         "contract on the lab: 3 passed, 0 failed, 0 skipped",
         "functional: 5 passed, 0 failed, 0 skipped",
@@ -109,6 +109,7 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
         "fault x call combinations: 0",
         "crash points: 0",
         "CNI cases: 0",
+        "cases of policies by packets: 0",
     ]
 
 
@@ -290,6 +291,7 @@ def test_different_cases_of_tests_that_passed_are_counted(checkout, tmp_path):
         "fault x call combinations: 3 (fast 2, lab 1)",
         "crash points: 1 (fast 1)",
         "CNI cases: 0",
+        "cases of policies by packets: 0",
     ]
     assert ran.returncode == 1
 

@@ -8,20 +8,26 @@ everything. Knows nothing of namespaces, Kubernetes or CNI.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
+from ovs import poller
 from ovs.db import idl
-from ovsdbapp import exceptions as ovsdb_errors
-from ovsdbapp.backend.ovs_idl import command, connection, event, idlutils, transaction
+from ovsdbapp.backend.ovs_idl import command, connection, idlutils
 from ovsdbapp.schema.open_vswitch import impl_idl
 
 from kuryrctl.core.errors import Conflict, NotFound, Owner, Retryable, Unavailable
 
-_TABLES: Final = ("Open_vSwitch", "Bridge", "Port", "Interface")
+_COLUMNS: Final = {
+    "Bridge": ["name", "ports", "datapath_type"],
+    "Port": ["name", "interfaces"],
+    "Interface": ["name", "type", "mac", "mtu_request", "ofport", "error", "external_ids"],
+}
+"""What is replicated: what else ovs-vswitchd writes, statistics above all, would cost a decoding in Python each."""
 _INSTALLED: Final = "ovn-installed"
 _PORT_ID, _MAC, _STATUS = "iface-id", "attached-mac", "iface-status"
 _OWN: Final = {
@@ -73,11 +79,13 @@ class Ovsdb:
     def __init__(self, address: str, bridge: str, *, timeout_s: float = 10.0) -> None:
         self.bridge = bridge
         self.address = address
+        self._timeout_s = timeout_s
         try:
             helper = idlutils.get_schema_helper(address, "Open_vSwitch")
-            for table in _TABLES:
-                helper.register_table(table)
-            self._idl = _Idl(address, helper)
+            for table, columns in _COLUMNS.items():
+                helper.register_columns(table, columns)
+            self._installed = _Installed()
+            self._idl = _Idl(address, helper, self._installed)
             self._connection = connection.Connection(self._idl, timeout=timeout_s)
             # The library keeps the connection in a class attribute: without a class of its own a second database of the
             # process would silently be the first one.
@@ -85,13 +93,10 @@ class Ovsdb:
             self._api = own_class(self._connection)
         except Exception as error:
             raise _unavailable(address, error) from error
-        self._installed = _Installed()
-        self._idl.handler.watch_event(self._installed)
 
     def close(self) -> None:
-        """End the connection and its threads."""
+        """End the connection and its thread."""
         self._connection.stop(timeout=5)
-        self._idl.handler.shutdown()
 
     # --- reading ---
     def attachments(self) -> list[Attachment]:
@@ -134,8 +139,8 @@ class Ovsdb:
 
     def unplug(self, known: Attachment) -> bool:
         """Without the port, if it still serves the same sandbox and pod as `known`; whether it did."""
-        done: list[bool] = self._commit(_Unplug(self._api, self.bridge, known))
-        return done[0]
+        done: bool = self._commit(_Unplug(self._api, self.bridge, known))
+        return done
 
     # --- the connection ---
     def _wait(self, wanted: Attachment, ready: threading.Event, timeout_s: float) -> None:
@@ -153,32 +158,64 @@ class Ovsdb:
             hint=hint,
         )
 
-    def _commit(self, *commands: Any) -> list[Any]:
-        """The results of one transaction. It does not wait for ovs-vswitchd: that would serialise parallel plugs."""
-        todo = _Transaction(self._api, self._connection, check_error=True, log_errors=False)
-        for each in commands:
-            todo.add(each)
+    def _commit(self, change: Any) -> Any:
+        """The result of a transaction of one command. It does not wait for ovs-vswitchd: that would serialise plugs.
+
+        It runs in the caller's thread: to hand it to the connection's and back took as long as the transaction itself.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        with self._connection.lock:
+            while True:
+                seen = self._idl.change_seqno
+                todo = self._ended(change, deadline)
+                status = todo.commit()
+                if status in (todo.SUCCESS, todo.UNCHANGED):
+                    return change.result
+                if status != todo.TRY_AGAIN:
+                    raise _unavailable(self.address, RuntimeError(todo.get_error()))
+                self._serve_until(lambda seen=seen: self._idl.change_seqno != seen, deadline)  # type: ignore[misc]
+
+    def _ended(self, change: Any, deadline: float) -> idl.Transaction:
+        """The transaction of a command, with its outcome. The library raises RuntimeError for a row that is gone."""
+        todo = idl.Transaction(self._idl)
         try:
-            results: list[Any] = todo.commit()
-        except (ovsdb_errors.TimeoutException, RuntimeError) as error:
+            change.run_idl(todo)
+            self._serve_until(lambda: todo.commit() != todo.INCOMPLETE, deadline)
+        except RuntimeError as error:
             raise _unavailable(self.address, error) from error
-        return results
+        finally:
+            todo.abort()  # where it did not end: else it would block every later one
+        return todo
+
+    def _serve_until(self, done: Callable[[], bool], deadline: float) -> None:
+        """Do the connection's work, under its lock, until it is so; Unavailable when the time is over."""
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _unavailable(self.address, TimeoutError(f"no answer within {self._timeout_s:g} s"))
+            waiting = poller.Poller()
+            self._idl.wait(waiting)
+            waiting.timer_wait(int(left * 1000) + 1)
+            waiting.block()
+            self._idl.run()
 
     def _interfaces(self) -> list[Any]:
         return list(self._idl.tables["Interface"].rows.values())
 
 
 class _Idl(connection.OvsdbIdl):  # type: ignore[misc]  # the library has no types
-    """The replica, passing each change on to a handler. Reading a column converts it: rows are read once a change."""
+    """The replica. Reading a column converts it: rows are read once a change."""
 
-    def __init__(self, address: str, helper: Any) -> None:
+    def __init__(self, address: str, helper: Any, installed: _Installed) -> None:
         self._read: dict[UUID, Attachment | None] = {}
+        self._installed = installed
         super().__init__(address, helper)
-        self.handler = event.RowEventHandler()
 
     def notify(self, kind: str, row: Any, updates: Any = None) -> None:
+        """Called for each change, in the connection's thread."""
         self._read.pop(row.uuid, None)
-        self.handler.notify(kind, row, updates)
+        if kind != idl.ROW_DELETE and row._table.name == "Interface":
+            self._installed.look_at(row)
 
     def attachment_of(self, row: Any) -> Attachment | None:
         """What an interface's row means to us; None: it is not ours. Under the connection's lock."""
@@ -187,16 +224,10 @@ class _Idl(connection.OvsdbIdl):  # type: ignore[misc]  # the library has no typ
         return self._read[row.uuid]
 
 
-class _Transaction(transaction.Transaction):  # type: ignore[misc]  # the library has no types
-    """A transaction of the base class: that of the Open_vSwitch schema waits for cur_cfg in the only thread."""
-
-
-class _Installed(event.RowEvent):  # type: ignore[misc]  # the library has no types
-    """One standing event for all interfaces, and who waits for which."""
+class _Installed:
+    """Who waits for which interface to be ready."""
 
     def __init__(self) -> None:
-        super().__init__((self.ROW_CREATE, self.ROW_UPDATE), "Interface", None)
-        self.event_name = "ovn-installed"
         self._waiting: dict[str, threading.Event] = {}
 
     @contextmanager
@@ -208,12 +239,10 @@ class _Installed(event.RowEvent):  # type: ignore[misc]  # the library has no ty
         finally:
             self._waiting.pop(name, None)
 
-    def match_fn(self, kind: str, row: Any, old: Any) -> bool:
-        return row.name in self._waiting and row.external_ids.get(_INSTALLED) == "true"
-
-    def run(self, kind: str, row: Any, old: Any) -> None:
-        ready = self._waiting.get(row.name)
-        if ready is not None:
+    def look_at(self, row: Any) -> None:
+        """An interface is new or changed."""
+        ready = self._waiting.get(row.name) if self._waiting else None
+        if ready is not None and row.external_ids.get(_INSTALLED) == "true":
             ready.set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import socket
 import threading
 import time
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from kuryrctl.core.errors import Unavailable
 from kuryrctl.node import cni
 from kuryrctl.node.netlink import Netlink
+from kuryrctl.node.ovsdb import Attachment, Ovsdb
 from tests.functional.node.conftest import interface_of
 from tests.functional.node.switch import Controller, Switch, eventually, ping
 from tests.functional.node.world import Cluster, Process, RunningAgent, Runtime, Sandbox
@@ -121,3 +124,22 @@ def test_the_database_restarted_beside_a_running_agent(
     for pod in (one, other):
         assert runtime.delete(pod) == (0, None)
     agent.stop()
+
+
+def test_a_database_that_hangs_holds_nobody_up_for_longer_than_its_time(node: Switch) -> None:
+    ovsdb = Ovsdb(node.ovsdb, "br-int", timeout_s=1)
+    there, late = (Attachment(f"tap-{name}", f"port-{name}", "02:00:00:00:00:01", pod_uid=name) for name in ("a", "b"))
+    ovsdb.plug(there)
+    node.database.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match="no answer within 1 s"):
+            ovsdb.plug(late)
+        assert 1 <= time.monotonic() - started < 5
+        assert [known.name for known in ovsdb.attachments()] == ["tap-a"]
+    finally:
+        node.database.send_signal(signal.SIGCONT)
+
+    eventually(lambda: len(ovsdb.attachments()) == 2, "what was sent is done, and seen")
+    assert [ovsdb.unplug(known) for known in (there, late)] == [True, True]
+    ovsdb.close()

@@ -32,7 +32,7 @@ spec: {spec}
 POD = """
 apiVersion: v1
 kind: Pod
-metadata: {{name: {name}, namespace: {namespace}, labels: {{pod: {name}}}}}
+metadata: {{name: {name}, namespace: {namespace}, labels: {{pod: {name}, site: nine}}}}
 spec:
   nodeSelector: {{kubernetes.io/hostname: {node}}}
   terminationGracePeriodSeconds: 0

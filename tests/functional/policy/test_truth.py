@@ -231,6 +231,20 @@ CASES = [
         lambda f: f.ns[1] != "x" and (f.ns[0] != "x" or f.ns[1] == "z"),
     ),
     Case(
+        "a policy for SCTP alone isolates from all else",
+        {"x/sctp": "{podSelector: {}, ingress: [{ports: [{port: 80, protocol: SCTP}]}]}"},
+        lambda f: f.ns[1] != "x",
+        (TCP80, UDP80),
+    ),
+    Case(
+        "one policy with both directions",
+        {
+            "x/a": f"{{{A}, ingress: [{{from: [{{{FROM_Y}}}]}}],"
+            f" egress: [{{to: [{{{FROM_Z}}}], ports: [{{port: 81}}]}}]}}"
+        },
+        lambda f: (f.target != "x/a" or f.ns[0] == "y") and (f.source != "x/a" or (f.ns[1] == "z" and f.port == 81)),
+    ),
+    Case(
         "all is denied in all namespaces, and one thing allowed",
         {
             **{f"{letter}/deny": DENY_BOTH for letter in "xyz"},

@@ -5,20 +5,24 @@ from __future__ import annotations
 import argparse
 import html
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
 
 from kuryrctl.cli.base import Command
 from kuryrctl.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from rich.text import Text
     from rich.tree import Tree
 
     from kuryrctl.cli.settings import Settings
     from kuryrctl.core.cluster import Pod
     from kuryrctl.core.policy.explain import Explained, PortChoice, Questions
-    from kuryrctl.core.policy.flows import Side, Verdict
+    from kuryrctl.core.policy.flows import Side
 
 MOST_PAIRS: Final = 50
+WIDE: Final = 1000
+"""Columns of a line with ids: a terminal wraps it, and nothing is cut off."""
 ALL, NONE = "all", "-"
 
 
@@ -123,64 +127,95 @@ def _questions(settings: Settings) -> Questions:
 
 
 def _print_trees(answers: list[Explained], left: int) -> None:
+    """Answers that say the same for the same reason are told once: of both IP versions, of all pods of a workload."""
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=WIDE)
     if not answers:
         console.print("they have no addresses of the same IP version: nothing can pass")
-    shown: set[object] = set()
+    alike: dict[object, list[Explained]] = {}
     for each in answers:
-        meaning = _meaning(each)
-        if meaning in shown:
-            head = _head(each)
-            console.print(head.append("  as above", "dim"), soft_wrap=True)
-            continue
-        shown.add(meaning)
-        console.print(_tree(each), soft_wrap=True)
+        alike.setdefault(_meaning(each), []).append(each)
+    for group in alike.values():
+        console.print(_tree(group), soft_wrap=True)
     if left > 0:
         console.print(Text(f"and {left} more pairs: name single pods", "dim"))
 
 
 def _meaning(each: Explained) -> object:
-    """What makes two answers the same for people: who said what by which policy, not by which port."""
+    """What makes two answers the same for people: who said what by which policy and group, not of which pod's port."""
+    from kuryrctl.core.policy.flows import LinkKind
+
     sides = (*each.policies.sides, *each.cloud.sides)
-    names = tuple(
-        (side.direction, side.reason, tuple((link.kind, link.name) for link in side.chain if link.kind != "port"))
-        for side in sides
+    deciding = [(side.direction, side.reason, side.chain[-2:] if side.allowed else side.chain) for side in sides]
+    told = tuple(
+        (way, reason, tuple(link.name.replace("IPv6", "IPv4") for link in chain if link.kind is not LinkKind.PORT))
+        for way, reason, chain in deciding
     )
-    return each.flow.family, names
+    return each.flow.protocol, each.flow.port, told
 
 
-def _head(each: Explained) -> Any:
+def _tree(alike: list[Explained]) -> Tree:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    first = alike[0]
+    head = Text("\n").join([_head(list(same)) for _, same in groupby(alike, _pair)])
+    tree = Tree(head)
+    for name, verdict in (("NetworkPolicies", first.policies), ("security groups", first.cloud)):
+        branch = tree.add(f"{name}: {'allowed' if verdict.allowed else 'denied'}")
+        for side in verdict.sides:
+            branch.add(_side(side))
+    return tree
+
+
+def _pair(each: Explained) -> tuple[str, str]:
+    return str(each.flow.source), str(each.flow.target)
+
+
+def _head(same: list[Explained]) -> Text:
+    """The connection, by all IP versions, and the answer."""
     from rich.text import Text
 
+    from kuryrctl.core.policy.explain import PortChoice
+
+    each = same[0]
+    families = " and ".join(f"IPv{one.flow.family}" for one in same)
+    port = _asked((PortChoice(each.flow.protocol, each.flow.port),))
+    line = Text(f"{each.flow.source} to {each.flow.target}, {port}, {families}: ")
     allowed = each.policies.allowed
-    line = Text(f"{each.flow}: ").append("allowed" if allowed else "denied", "green" if allowed else "red")
+    line.append("allowed" if allowed else "denied", "green" if allowed else "red")
     if not each.agree:
         does = "lets it pass" if each.cloud.allowed else "does not let it pass"
         line.append(f", but the cloud {does} now", "bold red")
     return line
 
 
-def _tree(each: Explained) -> Tree:
-    from rich.tree import Tree
-
-    tree = Tree(_head(each))
-    for name, verdict in (("NetworkPolicies", each.policies), ("security groups", each.cloud)):
-        branch = tree.add(f"{name}: {'allowed' if verdict.allowed else 'denied'}")
-        _sides(branch, verdict)
-    return tree
-
-
-def _sides(branch: Tree, verdict: Verdict) -> None:
+def _side(side: Side) -> Text:
+    """One end's word: the answer, what decides it, and (dim) ids and what else was asked."""
     from rich.text import Text
 
-    for side in verdict.sides:
-        way = "out of" if side.direction == "egress" else "into"
-        at = branch.add(Text(f"{way} {side.end}: ").append(str(side.reason), "green" if side.allowed else "red"))
-        for link in side.chain:
-            at.add(Text(f"{link.kind} {link.name}").append(f"  {link.id}" if link.id else "", "dim"))
+    from kuryrctl.core.policy.flows import LinkKind, Reason
+
+    way = "out of" if side.direction == "egress" else "into"
+    line = Text(f"{way} {side.end}: ").append(str(side.reason), "green" if side.allowed else "red")
+    rest = side.chain
+    if side.reason is Reason.RULE:
+        *before, owner, rule = side.chain
+        rest = tuple(before)
+        line.append(f": {rule.name}").append(f" {rule.id}" if rule.id else "", "dim")
+        line.append(f" of {owner.kind} {owner.name}").append(f" {owner.id}" if owner.id else "", "dim")
+    policies = [link.name for link in rest if link.kind is LinkKind.POLICY]
+    if policies:
+        line.append(f"; isolated by {', '.join(policies)}")
+    for port in (link for link in rest if link.kind is LinkKind.PORT):
+        line.append(f"; port {port.id}", "dim")
+    isolating = f"-policy-{side.direction}-"
+    groups = [f"{link.name} {link.id}" for link in rest if link.kind is LinkKind.GROUP and isolating in link.name]
+    if groups and not side.allowed:
+        line.append(f", isolated by {', '.join(groups)}", "dim")
+    return line
 
 
 def _print_json(answers: Iterable[Explained]) -> None:
@@ -274,9 +309,9 @@ def _matrix_table(pods: list[Pod], cells: list[list[str]], choices: tuple[PortCh
 def _asked(choices: tuple[PortChoice, ...]) -> str:
     from kuryrctl.core.policy.explain import UNNAMED_PORT
 
-    return ", ".join(
-        f"every other {each.protocol} port" if each.port == UNNAMED_PORT else str(each) for each in choices
-    )
+    others = "every other {} port"
+    words = (others.format(each.protocol) if each.port == UNNAMED_PORT else f"port {each}" for each in choices)
+    return ", ".join(words)
 
 
 def _colour(cell: str) -> str:

@@ -75,7 +75,7 @@ def test_people_get_a_tree(world, capsys) -> None:
     settings = Settings.of_world(world, "test")
     assert run(PolicyExplain, settings, "--from", "shop/web", "--to", "shop/db", "--port", "5432") == 0
     told = capsys.readouterr().out
-    assert "IPv4: allowed" in told
+    assert "port 5432/TCP, IPv4 and IPv6: allowed" in told
     assert "policy shop/db-from-web" in told
 
 

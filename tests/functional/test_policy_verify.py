@@ -106,6 +106,27 @@ def test_explain_names_the_policy_the_group_and_the_rule_that_allow(lab: Lab, si
     assert isolating == {f"{shop}/api", f"{shop}/deny"}
 
 
+def test_an_edited_policy_denies_and_explain_names_what_isolates(lab: Lab, site: tuple[str, str, str]) -> None:
+    shop = site[0]
+    words = ("--from", f"{shop}/web", "--to", f"{shop}/api", "--port", "8080/TCP")
+    rules = lab.get("networkpolicy", "api", "-n", shop)["spec"]["ingress"]
+
+    def answers() -> set[tuple[bool, bool]]:
+        told = lab.kuryrctl("policy", "explain", *words, "-f", "json", check=False).json()["results"]
+        return {(each["allowed"], each["allowed_by_cloud"]) for each in told}
+
+    lab.kubectl("patch", "networkpolicy", "api", "-n", shop, "--type=merge", "-p", '{"spec": {"ingress": []}}')
+    try:
+        wait_for(lambda: answers() == {(False, False)}, 30, answers)
+        inward = explained(lab, *words)[0]["policies"][1]
+        assert inward["reason"] == "no rule allows it"
+        assert {link["name"] for link in inward["chain"]} == {f"{shop}/api", f"{shop}/deny"}
+    finally:
+        restored = json.dumps({"spec": {"ingress": rules}})
+        lab.kubectl("patch", "networkpolicy", "api", "-n", shop, "--type=merge", "-p", restored)
+    wait_for(lambda: answers() == {(True, True)}, 30, answers)
+
+
 def test_packets_policies_and_groups_agree_until_a_rule_is_deleted_by_hand(
     lab: Lab, site: tuple[str, str, str]
 ) -> None:

@@ -1,0 +1,141 @@
+"""Policies and Service addresses: a client that may open every endpoint may open the Service, by packets.
+
+The load balancers are made here, by Octavia's OVN provider: one for each Service and IP version, at its address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.functional.lab import wait_for
+from tests.functional.policy.site import Flow, Site
+
+PORT, TARGET_PORT = 8000, 80
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  ipFamilyPolicy: PreferDualStack
+  selector: {selector}
+  ports: [{{port: 8000, targetPort: 80}}]
+"""
+DENY_IN = "{podSelector: {}, policyTypes: [Ingress]}"
+X_A = "podSelector: {matchLabels: {pod: a}}"
+
+
+def to(peer: str, port: int = TARGET_PORT) -> str:
+    """Egress of the pods called ``a`` to this peer."""
+    return f"{{{X_A}, policyTypes: [Egress], egress: [{{to: [{{{peer}}}], ports: [{{port: {port}}}]}}]}}"
+
+
+Y = "namespaceSelector: {matchLabels: {letter: ns-y}}"
+
+
+@contextmanager
+def balanced(site: Site, name: str, selector: str, members: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """A Service of y with these endpoints, and its load balancers; its addresses."""
+    namespace = site.namespaces["y"]
+    text = SERVICE.format(name=name, namespace=namespace, selector=selector)
+    site.lab.kubectl("apply", "-f", "-", stdin=text)
+    addresses = tuple(site.lab.get("service", name, "-n", namespace)["spec"]["clusterIPs"])
+    cloud = site.lab.cloud("admin")
+    made = []
+    try:
+        for address in addresses:
+            body = balancer(site, f"{namespace}-{name}", address, members)
+            answer = cloud.load_balancer.post("/lbaas/loadbalancers", json={"loadbalancer": body})
+            assert answer.status_code == 201, answer.text
+            made.append(answer.json()["loadbalancer"]["id"])
+        wait_for(lambda: all(active(site, each) for each in made), 30, lambda: made)
+        yield addresses
+    finally:
+        site.lab.kubectl("delete", "-f", "-", stdin=text)
+        for each in made:
+            cloud.load_balancer.delete(f"/lbaas/loadbalancers/{each}", params={"cascade": "true"})
+        wait_for(lambda: not any(there(site, each) for each in made), 30, lambda: made)
+
+
+def balancer(site: Site, name: str, address: str, members: tuple[str, ...]) -> dict[str, Any]:
+    """All of a load balancer in one call."""
+    family = 6 if ":" in address else 4
+    query = {"tags": f"kuryr:cluster={site.lab.cluster_id},kuryr:kind=services-{family}"}
+    (subnet,) = site.lab.cloud("admin").network.get("/subnets", params=query).json()["subnets"]
+    pool = {
+        "name": name,
+        "protocol": "TCP",
+        "lb_algorithm": "SOURCE_IP_PORT",
+        "members": [{"address": site.address(each, family), "protocol_port": TARGET_PORT} for each in members],
+    }
+    listener = {"name": name, "protocol": "TCP", "protocol_port": PORT, "default_pool": pool}
+    return {
+        "name": name,
+        "provider": "ovn",
+        "project_id": subnet["project_id"],
+        "vip_subnet_id": subnet["id"],
+        "vip_address": address,
+        "listeners": [listener],
+    }
+
+
+def active(site: Site, balancer_id: str) -> bool:
+    """Whether it and all below it serve."""
+    path = f"/lbaas/loadbalancers/{balancer_id}/status"
+    tree = site.lab.cloud("admin").load_balancer.get(path).json()["statuses"]["loadbalancer"]
+    parts = [tree, *tree["listeners"], *(pool for listener in tree["listeners"] for pool in listener["pools"])]
+    parts += [member for pool in parts[-1:] for member in pool["members"]]
+    return all(part["provisioning_status"] == "ACTIVE" for part in parts)
+
+
+def there(site: Site, balancer_id: str) -> bool:
+    return bool(site.lab.cloud("admin").load_balancer.get(f"/lbaas/loadbalancers/{balancer_id}").status_code == 200)
+
+
+@pytest.fixture
+def services(site: Site) -> Iterator[dict[str, tuple[str, ...]]]:
+    """Two Services of y, each with its addresses: `one` has endpoint y/a, `all` has y/a, y/b and y/c."""
+    site.policies({})
+    with ExitStack() as made:
+        yield {
+            name: made.enter_context(balanced(site, name, selector, members))
+            for name, selector, members in (
+                ("one", "{pod: a}", ("y/a",)),
+                ("all", "{site: nine}", ("y/a", "y/b", "y/c")),
+            )
+        }
+
+
+def reaching(site: Site, name: str, addresses: tuple[str, ...]) -> set[str]:
+    """The pods that the Service answers, at each of its addresses several times, or at none."""
+    known = {(name, 6 if ":" in address else 4): address for address in addresses}
+    flows = [Flow(source, name, "TCP", PORT, family) for source in site.pods for _, family in known]
+    said: dict[Flow, set[bool]] = {flow: set() for flow in flows}
+    for _ in range(3):
+        for flow, passed in site.probe(flows, 2.0, known).items():
+            said[flow].add(passed)
+    by_source = {source: set().union(*(said[flow] for flow in flows if flow.source == source)) for source in site.pods}
+    assert {len(answers) for answers in by_source.values()} == {1}, said
+    return {source for source, answers in by_source.items() if answers == {True}}
+
+
+def test_a_service_is_open_to_whom_all_its_endpoints_are(site: Site, services: dict[str, tuple[str, ...]]) -> None:
+    everybody = set(site.pods)
+    strangers = everybody - {"x/a"}
+
+    def open_to(specs: dict[str, str], *names: str) -> tuple[set[str], ...]:
+        site.policies(specs)
+        return tuple(reaching(site, name, services[name]) for name in names or ("one", "all"))
+
+    assert open_to({}) == (everybody, everybody)
+    assert open_to({"x/out": to(Y)}) == (everybody, everybody)
+    assert open_to({"x/out": to(f"{Y}, {X_A}")}) == (everybody, strangers)
+    assert open_to({"x/out": to(Y, 81)}) == (strangers, strangers)
+    assert open_to({"x/out": to(Y, PORT)}) == (strangers, strangers), "a Service's own port says nothing of endpoints"
+    from_x = "{podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {letter: ns-x}}}]}]}"
+    only_x = {"x/a", "x/b", "x/c"}
+    (one,) = open_to({"y/in": from_x, "x/out": to(Y)}, "one")
+    assert one == only_x | {"y/a"}, "members see who asks; and a pod reaches itself by its Service"

@@ -104,7 +104,9 @@ def _verified(settings: Settings) -> tuple[Reading, Verification]:
         if look:
             time.sleep(LOOK_AGAIN_S)
         reading = read(settings)
-        verification = verify(reading.cluster, reading.cloud, outside=OUTSIDE)
+        verification = verify(
+            reading.cluster, reading.cloud, outside=OUTSIDE, service_cidrs=settings.config.service_cidrs
+        )
         if not verification.differing or settings.world is not None:
             break
     return reading, verification

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
 from msgspec import Struct
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.config import Config
 from kuryrctl.core.policy.ends import Ends
-from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, End, EndKind, Flow, Front, Verdict
+from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, Block, End, EndKind, Flow, Front, Verdict, block_of, inside
 from kuryrctl.core.policy.groups import GroupJudge
 from kuryrctl.core.policy.kubernetes import KubernetesJudge
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
+from kuryrctl.core.policy.pieces import blocks_of, pieces, text_of
 from kuryrctl.core.policy.sweeps import Crowd, GroupSweep, KubernetesSweep, Mask
 
 INGRESS, EGRESS = Direction
@@ -50,11 +52,21 @@ class Verification(Struct, frozen=True):
 
 
 def verify(
-    cluster: ClusterState, cloud: CloudState, *, outside: Iterable[str] = (), explain: int = 100
+    cluster: ClusterState,
+    cloud: CloudState,
+    *,
+    outside: Iterable[str] = (),
+    service_cidrs: Iterable[str] = Config().service_cidrs,
+    explain: int = 100,
 ) -> Verification:
-    """Compare both for all pods with all ends and the addresses `outside`; explain at most so many disagreements."""
+    """Compare both for all pods with all ends, the addresses `outside`, and one of each piece that a CIDR cuts out.
+
+    Of `service_cidrs` only the Services are ends: nobody else has an address there. At most so many disagreements are
+    explained.
+    """
     ends = Ends(cluster, cloud)
     everyone = [*ends.all(), *map(ends.at, outside)]
+    everyone += _strangers(ends, everyone, _named(cluster, cloud), [*map(block_of, service_cidrs)])
     judges = KubernetesJudge(cluster), GroupJudge(cloud)
     probes = probes_of(cluster, cloud)
     pairs = differing = 0
@@ -97,6 +109,25 @@ def probes_of(cluster: ClusterState, cloud: CloudState) -> list[Probe]:
         if protocol in starts and rule.port_range_min is not None and rule.port_range_max is not None:
             starts[protocol] |= {rule.port_range_min, rule.port_range_max + 1}
     return [(protocol, port) for protocol in PROTOCOLS for port in sorted(starts[protocol]) if 1 <= port <= 65535]
+
+
+def _named(cluster: ClusterState, cloud: CloudState) -> set[Block]:
+    """The CIDRs that policies and groups' rules name."""
+    rules = (rule for group in cloud.security_groups.values() for rule in group.security_group_rules)
+    return blocks_of(cluster.policies.values()) | {
+        block_of(rule.remote_ip_prefix) for rule in rules if rule.remote_ip_prefix
+    }
+
+
+def _strangers(ends: Ends, known: Iterable[End], named: set[Block], services: list[Block]) -> Iterator[End]:
+    """An address that nobody has of each piece that these blocks cut out, where no known one stands for it."""
+    addresses = [end.block(family) for end in known if end.kind is EndKind.ADDRESS for family in FAMILIES]
+    for piece in pieces([*named, *services]):
+        family, low, high = piece
+        if any(inside(piece, each) for each in services) or any(at and inside(at, piece) for at in addresses):
+            continue
+        texts = (text_of(family, number) for number in chain(range(low + 1, high + 1), (low,)))
+        yield from islice((end for end in map(ends.at, texts) if end.kind is EndKind.ADDRESS), 1)
 
 
 def _behind(ends: Iterable[End]) -> Iterator[End]:

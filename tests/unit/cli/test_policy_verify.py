@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from random import Random
 
 import msgspec
@@ -10,11 +11,17 @@ import pytest
 
 from kuryrctl.cli.policy_verify import PolicyVerify
 from kuryrctl.cli.settings import Settings
+from kuryrctl.core.config import Config
+from kuryrctl.core.policy.compiler import Policies
+from kuryrctl.core.policy.difference import placed
 from kuryrctl.core.policy.explain import Questions
 from kuryrctl.core.policy.sampling import Sample, passed, samples
 from kuryrctl.core.probe import Attempt, Result
 from kuryrctl.core.saved_world import SavedWorld
+from kuryrctl.kube.documents import parse
 from tests.unit.cli.program import run
+from tests.unit.cli.shop import SHOP
+from tests.unit.core.policy.worlds import cloud_of
 
 
 def without_rule(world: SavedWorld, port: int) -> SavedWorld:
@@ -54,6 +61,41 @@ def test_a_deleted_rule_is_a_failure_that_names_the_pair_and_what_stops_it(world
 
 def test_a_namespace_that_is_not_concerned_is_well(world, capsys) -> None:
     assert verified(without_rule(world, 5432), "-n", "monitoring") == 0
+
+
+BLOCK = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: block, namespace: shop}
+spec:
+  podSelector: {}
+  ingress: [{from: [{ipBlock: {cidr: 203.0.113.0/24, except: [203.0.113.64/26]}}]}]
+  egress: [{to: [{ipBlock: {cidr: 203.0.113.0/24}}]}]
+  policyTypes: [Ingress, Egress]
+"""
+
+
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_a_deleted_rule_for_addresses_outside_is_told(direction, capsys) -> None:
+    cluster = placed(parse(SHOP.read_text() + "---" + BLOCK, "test"), Config())
+    compiled = Policies(Config())
+    compiled.replace(cluster)
+    cloud = cloud_of(cluster, compiled)
+    whole = SavedWorld(made_at=datetime.now(UTC), made_by="test", config=Config(), cluster=cluster, cloud=cloud)
+    assert verified(whole) == 0
+    groups = {
+        id_: msgspec.structs.replace(
+            group,
+            security_group_rules=tuple(
+                rule
+                for rule in group.security_group_rules
+                if rule.direction != direction or not str(rule.remote_ip_prefix).startswith("203.0.113.")
+            ),
+        )
+        for id_, group in cloud.security_groups.items()
+    }
+    assert verified(msgspec.structs.replace(whole, cloud=msgspec.structs.replace(cloud, security_groups=groups))) == 20
+    assert "203.0.113.1" in capsys.readouterr().out
 
 
 def test_a_saved_world_takes_no_packets(world, capsys) -> None:

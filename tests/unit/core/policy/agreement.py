@@ -43,7 +43,7 @@ def compiled(world: ClusterState) -> CloudState:
 
 def disagreements(world: ClusterState, cloud: CloudState, count: Count | None = None) -> list[Disagreement]:
     """The first on which both judges differ: all ends by sweeps, ranges of addresses one by one."""
-    found = verify(world, cloud, outside=OUTSIDE, explain=3)
+    found = verify(world, cloud, outside=OUTSIDE, service_cidrs=CONFIG.service_cidrs, explain=3)
     if count is not None:
         count.worlds += 1
         count.pairs += found.pairs

@@ -96,10 +96,12 @@ class PolicyMatrix(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Judge every pair, and print."""
+        from kuryrctl.cli.world import known_namespace
         from kuryrctl.core.policy.explain import parse_port
 
         chosen = parse_port(parsed_args.port) if parsed_args.port else None
         questions = _questions(self.settings(parsed_args))
+        known_namespace(questions.cluster, parsed_args.namespace)
         pods = questions.pods(parsed_args.namespace)
         ends = [questions.ends.pod(pod) for pod in pods]
         choices = (chosen,) if chosen else questions.choices(ends, ends)

@@ -54,6 +54,7 @@ class PolicyLint(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
         """Judge, print, and say the worst by the exit code."""
+        from kuryrctl.cli.world import known_namespace, read_cluster
         from kuryrctl.core.policy.lint import Level, lint, worst
 
         settings = self.settings(parsed_args)
@@ -61,9 +62,8 @@ class PolicyLint(Command):
         if parsed_args.filename:
             cluster, files = _manifests(parsed_args.filename)
         else:
-            from kuryrctl.cli.world import read_cluster
-
             cluster = read_cluster(settings)
+        known_namespace(cluster, parsed_args.namespace)
         found = [
             finding
             for finding in lint(cluster, settings.config, _rule_counts(cluster, settings.config))

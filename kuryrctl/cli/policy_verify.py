@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kuryrctl.cli.world import Reading
     from kuryrctl.core.policy.flows import Flow, Verdict
     from kuryrctl.core.policy.sampling import Sample
-    from kuryrctl.core.policy.verify import Disagreement, Verification
+    from kuryrctl.core.policy.verify import Verification
 
 VERIFY_SCHEMA: Final = "kuryrctl.policy-verify/1"
 LOOKS: Final = 3
@@ -65,20 +65,18 @@ class PolicyVerify(Command):
                 "no packet can be sent in a saved world", code="USAGE", owner=Owner.USER, hint="leave --probe away"
             )
         settings = self.settings(parsed_args)
-        reading, verification = _verified(settings)
-        found = [each for each in verification.disagreements if _concerns(each, parsed_args.namespace)]
+        reading, verification = _verified(settings, parsed_args.namespace)
         probed: list[Probed] = []
         if parsed_args.probe:
             seed = secrets.randbelow(10**6) if parsed_args.seed is None else parsed_args.seed
             print(f"probing with --seed {seed}", file=self.app.stderr)
             probed = _probe(settings, reading, parsed_args.namespace, parsed_args.samples, seed)
         if parsed_args.format == "json":
-            _print_json(verification, found, probed)
+            _print_json(verification, probed)
         else:
-            _print_table(verification, found, probed)
-        hidden = verification.differing > len(verification.disagreements)
-        wrong = [each for each in probed if each.wrong]
-        return ExitCode.FAILURES if found or wrong or (hidden and not parsed_args.namespace) else ExitCode.OK
+            _print_table(verification, probed)
+        wrong = any(each.wrong for each in probed)
+        return ExitCode.FAILURES if verification.differing or wrong else ExitCode.OK
 
 
 class Probed:
@@ -96,25 +94,25 @@ class Probed:
         return self.passed is not None and self.passed != self.policies.allowed
 
 
-def _verified(settings: Settings) -> tuple[Reading, Verification]:
-    from kuryrctl.cli.world import read
+def _verified(settings: Settings, namespace: str | None) -> tuple[Reading, Verification]:
+    from kuryrctl.cli.world import known_namespace, read
     from kuryrctl.core.policy.verify import verify
 
     for look in range(LOOKS):
         if look:
             time.sleep(LOOK_AGAIN_S)
         reading = read(settings)
+        known_namespace(reading.cluster, namespace)
         verification = verify(
-            reading.cluster, reading.cloud, outside=OUTSIDE, service_cidrs=settings.config.service_cidrs
+            reading.cluster,
+            reading.cloud,
+            outside=OUTSIDE,
+            service_cidrs=settings.config.service_cidrs,
+            namespace=namespace,
         )
         if not verification.differing or settings.world is not None:
             break
     return reading, verification
-
-
-def _concerns(each: Disagreement, namespace: str | None) -> bool:
-    names = (each.flow.source.name, each.flow.target.name)
-    return namespace is None or any(name.partition("/")[0] == namespace for name in names)
 
 
 def _probe(settings: Settings, reading: Reading, namespace: str | None, most: int, seed: int) -> list[Probed]:
@@ -177,7 +175,7 @@ def _why(policies: Verdict, groups: Verdict) -> str:
     return f"{stops}; yet {passes}" if passes else stops
 
 
-def _print_table(verification: Verification, found: Sequence[Disagreement], probed: Sequence[Probed]) -> None:
+def _print_table(verification: Verification, probed: Sequence[Probed]) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -185,7 +183,7 @@ def _print_table(verification: Verification, found: Sequence[Disagreement], prob
 
     console = Console(highlight=False)
     console.print(f"{verification.ends} ends, {verification.pairs} sides of connections compared", soft_wrap=True)
-    for each in found:
+    for each in verification.disagreements:
         line = Text(f"{each.flow}: ", "red")
         line.append(f"policies {_word(ours(each.kubernetes))}, security groups {_word(ours(each.groups))}")
         console.print(line, soft_wrap=True)
@@ -203,11 +201,11 @@ def _print_table(verification: Verification, found: Sequence[Disagreement], prob
         unknown = len(probed) - len(known)
         told = f"{len(known)} connections tried with packets: {passed} pass, {len(known) - passed} do not"
         console.print(told + (f"; of {unknown} more nothing can be told" if unknown else ""))
-    if not found and not any(each.wrong for each in probed):
+    if not verification.differing and not any(each.wrong for each in probed):
         console.print(Text("all agree", "green"))
 
 
-def _print_json(verification: Verification, found: Sequence[Disagreement], probed: Sequence[Probed]) -> None:
+def _print_json(verification: Verification, probed: Sequence[Probed]) -> None:
     import msgspec
 
     from kuryrctl.core.policy.verify import ours
@@ -224,7 +222,7 @@ def _print_json(verification: Verification, found: Sequence[Disagreement], probe
                 "security_groups": ours(each.groups),
                 "why": _why(each.kubernetes, each.groups),
             }
-            for each in found
+            for each in verification.disagreements
         ],
         "probed": [
             {

@@ -16,7 +16,7 @@ from kuryrctl.cli.settings import Settings
 from kuryrctl.core.cloud import CloudState, Port
 from kuryrctl.core.cluster import ClusterState
 from kuryrctl.core.config import Config
-from kuryrctl.core.errors import KuryrError
+from kuryrctl.core.errors import Invalid, KuryrError, Owner
 from kuryrctl.core.index import find_own
 from kuryrctl.core.kinds import Kind
 from kuryrctl.reconcile.once import networks
@@ -75,6 +75,15 @@ def read_cluster(settings: Settings) -> ClusterState:
     for fault in errors.values():
         raise fault
     return cluster
+
+
+def known_namespace(cluster: ClusterState, name: str | None) -> None:
+    """Raises Invalid where a namespace is asked for that the cluster does not have."""
+    homes = {pod.namespace for pod in cluster.pods.values()} | {each.namespace for each in cluster.policies.values()}
+    if name is not None and name not in homes and name not in cluster.namespaces:
+        raise Invalid(
+            f'there is no namespace "{name}"', code="USAGE", owner=Owner.USER, hint="kubectl get namespaces lists them"
+        )
 
 
 def _cluster(settings: Settings) -> tuple[ClusterState | KuryrError, Mapping[Kind, KuryrError]]:

@@ -6,6 +6,7 @@ Does not know: who names the CIDRs, what they are for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 
@@ -28,7 +29,11 @@ def blocks_of(policies: Iterable[NetworkPolicy]) -> set[Block]:
     """The CIDRs and exceptions that policies name."""
     rules = (rule for policy in policies for rule in (*policy.ingress, *policy.egress))
     named = (peer.ip_block for rule in rules for peer in rule.peers if peer.ip_block)
-    return {block_of(text) for block in named for text in (block.cidr, *block.except_)}
+    found: set[Block] = set()
+    for block in named:
+        with suppress(ValueError):  # a malformed block has no addresses
+            found |= {block_of(text) for text in (block.cidr, *block.except_)}
+    return found
 
 
 def text_of(family: int, number: int) -> str:

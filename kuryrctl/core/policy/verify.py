@@ -57,12 +57,13 @@ def verify(
     *,
     outside: Iterable[str] = (),
     service_cidrs: Iterable[str] = Config().service_cidrs,
+    namespace: str | None = None,
     explain: int = 100,
 ) -> Verification:
     """Compare both for all pods with all ends, the addresses `outside`, and one of each piece that a CIDR cuts out.
 
-    Of `service_cidrs` only the Services are ends: nobody else has an address there. At most so many disagreements are
-    explained.
+    Of `service_cidrs` only the Services are ends: nobody else has an address there. With a `namespace`, only
+    connections that its pods or Services take part in. At most so many disagreements are explained.
     """
     ends = Ends(cluster, cloud)
     everyone = [*ends.all(), *map(ends.at, outside)]
@@ -73,7 +74,7 @@ def verify(
     found: list[Disagreement] = []
     for family in FAMILIES:
         crowd = Crowd([*everyone, *_behind(everyone)], family)
-        comparison = _Comparison(cluster, judges, crowd, probes, explain - len(found))
+        comparison = _Comparison(cluster, judges, crowd, probes, namespace=namespace, most=explain - len(found))
         comparison.compare()
         found += [Disagreement(flow, *(judge.verdict(flow) for judge in judges)) for flow in comparison.flows]
         pairs += comparison.pairs
@@ -158,6 +159,8 @@ class _Comparison:
         judges: tuple[KubernetesJudge, GroupJudge],
         crowd: Crowd,
         probes: list[Probe],
+        *,
+        namespace: str | None,
         most: int,
     ) -> None:
         self.pairs = self.differing = 0
@@ -172,24 +175,34 @@ class _Comparison:
         self._reached: dict[str, Mask] = {}
         self._services = [end for end in crowd.ends if end.kind is EndKind.SERVICE]
         self._of_service = sum(map(crowd.one, self._services))  # no two share a bit
+        self._namespace = namespace
+        self._there = sum(crowd.one(end) for end in crowd.ends if end.kind is EndKind.POD and self._concerns(end))
 
     def compare(self) -> None:
         """Compare all connections of all pods."""
         compared = self._crowd.everyone & ~self._of_service
         for each in self._classes():
             node = self._crowd.node(each.pod.node)
+            others = compared if self._concerns(each.ends[0]) else compared & self._there
+            if not others:
+                continue
             for direction in Direction:
                 for protocol, port in self._probes:
                     allowed = self._by_policies(each, direction, protocol, port) | node
-                    differ = (allowed ^ self._by_groups(each, direction, protocol, port)) & compared
+                    differ = (allowed ^ self._by_groups(each, direction, protocol, port)) & others
                     for end in each.ends if differ else ():
-                        others = differ & ~self._crowd.one(end)
+                        found = differ & ~self._crowd.one(end)
                         flows = (
-                            self._flow(direction, end, other, protocol, port) for other in self._crowd.named(others)
+                            self._flow(direction, end, other, protocol, port) for other in self._crowd.named(found)
                         )
-                        self._note(flows, others.bit_count())
-            self.pairs += len(each.ends) * (compared.bit_count() - 1) * 2 * len(self._probes)
+                        self._note(flows, found.bit_count())
+            itself = bool(others & self._crowd.one(each.ends[0]))
+            self.pairs += len(each.ends) * (others.bit_count() - itself) * 2 * len(self._probes)
         self._compare_services()
+
+    def _concerns(self, end: End) -> bool:
+        """Whether this pod or Service is in the namespace that is asked about."""
+        return self._namespace in (None, end.name.partition("/")[0])
 
     def _note(self, flows: Iterable[Flow], count: int) -> None:
         """So many connections differ: when everything does, they are far too many to hold."""
@@ -244,16 +257,22 @@ class _Comparison:
             behind |= self._all(front)
             for member in {backend.id for backend, _ in front.backends}:
                 own[member].append(place)
+        everything = set(range(len(fronts)))
+        there = {place for place, (service, _) in enumerate(fronts) if self._concerns(service)}
         answers: dict[tuple[object, ...], list[int]] = {}
         for each in self._classes() if fronts else ():
-            self.pairs += len(each.ends) * len(fronts)
+            asked = everything if self._concerns(each.ends[0]) else there
+            if not asked:
+                continue
+            self.pairs += len(each.ends) * len(asked)
             key = (tuple(policy.full_name for policy in each.isolating[EGRESS]), self._relevant(each.groups, behind))
             if key not in answers:
                 answers[key] = [place for place, front in enumerate(fronts) if self._differs(each, *front)]
             for end in each.ends:
-                mine = own.get(end.id, [])
-                differing = [self._to(end, *fronts[place]) for place in answers[key] if place not in mine]
-                flows = (self._to(end, *fronts[place]) for place in mine)
+                mine = asked.intersection(own.get(end.id, ()))
+                others = asked.difference(mine)
+                differing = [self._to(end, *fronts[place]) for place in answers[key] if place in others]
+                flows = (self._to(end, *fronts[place]) for place in sorted(mine))
                 differing += [
                     flow for flow in flows if not agree(flow, *(judge.verdict(flow) for judge in self._judges))
                 ]

@@ -9,6 +9,8 @@ from random import Random
 import msgspec
 import pytest
 
+from kuryrctl.cli.policy_explain import PolicyMatrix
+from kuryrctl.cli.policy_lint import PolicyLint
 from kuryrctl.cli.policy_verify import PolicyVerify
 from kuryrctl.cli.settings import Settings
 from kuryrctl.core.config import Config
@@ -16,6 +18,7 @@ from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.policy.difference import placed
 from kuryrctl.core.policy.explain import Questions
 from kuryrctl.core.policy.sampling import Sample, passed, samples
+from kuryrctl.core.policy.verify import verify
 from kuryrctl.core.probe import Attempt, Result
 from kuryrctl.core.saved_world import SavedWorld
 from kuryrctl.kube.documents import parse
@@ -96,6 +99,23 @@ def test_a_deleted_rule_for_addresses_outside_is_told(direction, capsys) -> None
     }
     assert verified(msgspec.structs.replace(whole, cloud=msgspec.structs.replace(cloud, security_groups=groups))) == 20
     assert "203.0.113.1" in capsys.readouterr().out
+
+
+def test_a_namespace_is_told_of_however_much_differs_elsewhere(world) -> None:
+    cloud = msgspec.structs.replace(world.cloud, ports={})
+    every = verify(world.cluster, cloud, explain=0)
+    shop, monitoring = (verify(world.cluster, cloud, namespace=name, explain=1) for name in ("shop", "monitoring"))
+    for found, name in ((shop, "shop/"), (monitoring, "monitoring/")):
+        assert 0 < found.differing < every.differing
+        (first,) = found.disagreements
+        assert name in f"{first.flow.source.name} {first.flow.target.name}"
+    assert verified(msgspec.structs.replace(world, cloud=cloud), "-n", "monitoring") == 20
+
+
+@pytest.mark.parametrize("command", [PolicyVerify, PolicyMatrix, PolicyLint])
+def test_a_namespace_that_is_not_there_is_a_usage_error(world, capsys, command) -> None:
+    assert run(command, Settings.of_world(world, "test"), "-n", "shopp") == 2
+    assert 'there is no namespace "shopp"' in capsys.readouterr().err
 
 
 def test_a_saved_world_takes_no_packets(world, capsys) -> None:

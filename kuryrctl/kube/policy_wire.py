@@ -14,11 +14,11 @@ from msgspec import Struct, field
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.selectors import Operator, Requirement, Selector
 from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
+from kuryrctl.kube.addresses import addresses, cidr
 from kuryrctl.kube.wire import Meta
 
 LINT_IGNORE = "kuryr.openstack.org/lint-ignore"
 SERVICE_LABEL = "kubernetes.io/service-name"
-_NO_ADDRESS = ("", "None")
 
 
 class RequirementWire(Struct):
@@ -48,6 +48,10 @@ class IPBlockWire(Struct):
     cidr: str
     except_: list[str] | None = field(default=None, name="except")
 
+    def core(self) -> IPBlock:
+        """As a core type."""
+        return IPBlock(cidr(self.cidr), tuple(map(cidr, self.except_ or ())))
+
 
 class PeerWire(Struct, rename="camel"):
     """networking/v1 NetworkPolicyPeer. An absent selector is None, an empty one matches everything."""
@@ -61,7 +65,7 @@ class PeerWire(Struct, rename="camel"):
         return Peer(
             pod_selector=_selector(self.pod_selector),
             namespace_selector=_selector(self.namespace_selector),
-            ip_block=IPBlock(self.ip_block.cidr, tuple(self.ip_block.except_ or ())) if self.ip_block else None,
+            ip_block=self.ip_block.core() if self.ip_block else None,
         )
 
 
@@ -146,6 +150,7 @@ class NetworkPolicyWire(Struct):
             ingress=tuple(rule.core() for rule in spec.ingress or ()),
             egress=tuple(rule.core() for rule in spec.egress or ()),
             lint_ignore=(self.metadata.annotations or {}).get(LINT_IGNORE, ""),
+            resource_version=self.metadata.resource_version,
         )
 
 
@@ -179,14 +184,14 @@ class ServiceWire(Struct):
 
     def core(self) -> Service:
         """As a core type."""
-        addresses = self.spec.cluster_ips or [self.spec.cluster_ip]
         return Service(
             namespace=self.metadata.namespace,
             name=self.metadata.name,
             uid=self.metadata.uid,
             type=self.spec.type,
-            cluster_ips=tuple(address for address in addresses if address not in _NO_ADDRESS),
+            cluster_ips=addresses(self.spec.cluster_ips or [self.spec.cluster_ip]),
             ports=tuple(port.core() for port in self.spec.ports or ()),
+            resource_version=self.metadata.resource_version,
         )
 
 
@@ -217,7 +222,7 @@ class EndpointWire(Struct, rename="camel"):
         ready = self.conditions.ready is not False
         target = self.target_ref
         return Endpoint(
-            addresses=tuple(self.addresses),
+            addresses=addresses(self.addresses),
             ready=ready,
             serving=ready if self.conditions.serving is None else self.conditions.serving,
             terminating=bool(self.conditions.terminating),
@@ -255,6 +260,7 @@ class EndpointSliceWire(Struct, rename="camel"):
             address_type=self.address_type,
             endpoints=tuple(endpoint.core() for endpoint in self.endpoints or ()),
             ports=tuple(port.core() for port in self.ports or ()),
+            resource_version=self.metadata.resource_version,
         )
 
 

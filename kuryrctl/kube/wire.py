@@ -20,6 +20,7 @@ from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.core.probe import KuryrProbe
 from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.sharing import one, one_mapping, share_texts
+from kuryrctl.kube.addresses import addresses
 
 KubeObject: TypeAlias = (
     Pod | Node | Namespace | KuryrPort | KuryrNode | KuryrProbe | NetworkPolicy | Service | EndpointSlice
@@ -135,7 +136,7 @@ class PodWire(Struct):
             host_network=self.spec.host_network,
             deleting=meta.deletion_timestamp is not None,
             labels=one_mapping(meta.labels),
-            ips=tuple(entry.ip for entry in self.status.pod_ips or ()),
+            ips=addresses(entry.ip for entry in self.status.pod_ips or ()),
             created_s=_seconds(meta.creation_timestamp),
             ports=one(self.spec.named_ports),
         )
@@ -167,7 +168,7 @@ class NodeWire(Struct):
         return Node(
             name=self.metadata.name,
             uid=self.metadata.uid,
-            addresses=tuple(entry.address for entry in self.status.addresses or () if entry.type == "InternalIP"),
+            addresses=addresses(each.address for each in self.status.addresses or () if each.type == "InternalIP"),
             ready=any(entry.type == "Ready" and entry.status == "True" for entry in self.status.conditions or ()),
             resource_version=self.metadata.resource_version,
         )
@@ -180,7 +181,8 @@ class NamespaceWire(Struct):
 
     def core(self) -> Namespace:
         """As a core type."""
-        return Namespace(self.metadata.name, self.metadata.uid, self.metadata.labels or {})
+        meta = self.metadata
+        return Namespace(meta.name, meta.uid, meta.labels or {}, meta.resource_version)
 
 
 class KuryrPortSpecWire(Struct, rename="camel"):

@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.policy.allowance import EVERY_PORT, PORT_MAX, Span, Spans, merged
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.policy.peers import NamedPort, PortName, Term, every_pod, term
@@ -92,13 +91,10 @@ class Parsed(Struct, frozen=True):
 def parse(policy: NetworkPolicy, pods: Mapping[int, Ranges]) -> Parsed:
     """The policy, taken apart. `pods`: where all pods' addresses are, by IP version, as far as that is known.
 
-    Raises Invalid for a CIDR that is none (the API server admits no such policy).
+    A block that is none, or whose exception is none, allows nothing (`policy lint` tells of it).
     """
-    try:
-        ingress = tuple(_entry(rule, policy.namespace) for rule in policy.rules(Direction.INGRESS))
-        egress = tuple(_with_named(rule, policy.namespace, pods) for rule in policy.rules(Direction.EGRESS))
-    except ValueError as error:
-        raise Invalid(f"NetworkPolicy {policy.full_name}: {error}", code="POLICY-CIDR", owner=Owner.USER) from None
+    ingress = tuple(_entry(rule, policy.namespace) for rule in policy.rules(Direction.INGRESS))
+    egress = tuple(_with_named(rule, policy.namespace, pods) for rule in policy.rules(Direction.EGRESS))
     return Parsed(policy, ingress, egress, frozenset(name for entry in ingress for name in entry.names))
 
 
@@ -118,10 +114,23 @@ def block_ranges(block: IPBlock) -> tuple[int, Ranges]:
     return version, minus((whole,), union(exceptions))
 
 
+def is_block(block: IPBlock) -> bool:
+    """Whether its CIDR and all its exceptions are CIDRs: without one of them nobody knows what it should allow."""
+    return all(map(_is_network, (block.cidr, *block.except_)))
+
+
+def _is_network(cidr: str) -> bool:
+    try:
+        network(cidr)
+    except ValueError:
+        return False
+    return True
+
+
 def _entry(rule: PolicyRule, namespace: str) -> Entry:
     blocks: dict[int, list[Range]] = {}
     for peer in rule.peers:
-        if peer.ip_block is not None:
+        if peer.ip_block is not None and is_block(peer.ip_block):
             version, ranges = block_ranges(peer.ip_block)
             blocks.setdefault(version, []).extend(ranges)
     return Entry(

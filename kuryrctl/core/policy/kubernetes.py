@@ -181,11 +181,15 @@ def _is_there(pod: Pod) -> bool:
 
 
 def addresses_of(peer: Peer, family: int) -> Iterator[Block]:
-    """The addresses of an ipBlock without all its exceptions, in pieces; of another peer none."""
-    if peer.ip_block is not None:
-        block = block_of(peer.ip_block.cidr)
-        if block[0] == family:
-            yield from cut(block, (each for each in map(block_of, peer.ip_block.except_) if each[0] == family))
+    """The addresses of an ipBlock without its exceptions, in pieces; of another peer, or a malformed block, none."""
+    if peer.ip_block is None:
+        return
+    try:
+        block, *exceptions = map(block_of, (peer.ip_block.cidr, *peer.ip_block.except_))
+    except ValueError:
+        return
+    if block[0] == family:
+        yield from cut(block, (each for each in exceptions if each[0] == family))
 
 
 def _selects(selector: Selector, labels: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, Pod
 from kuryrctl.core.config import Config
+from kuryrctl.core.policy.entries import is_block
 from kuryrctl.core.policy.model import Direction, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.policy.ranges import covers, network, union
 from kuryrctl.core.selectors import Selector
@@ -52,10 +53,11 @@ OPENS_ALL = Check("POL-OPENS-ALL", Level.WARNING, "A rule allows everything in i
 MANY = Check("POL-RULE-COUNT", Level.WARNING, "The policy needs many security group rules")
 SERVICE_RANGE = Check("POL-SERVICE-RANGE", Level.NOTE, "An address block contains Service addresses")
 NOT_ENFORCEABLE = Check("POL-NOT-ENFORCEABLE", Level.WARNING, "Security groups cannot do what the rule says here")
+BAD_BLOCK = Check("POL-CIDR", Level.ERROR, "An address block is none, and allows nothing")
 SUPPRESSION = Check("POL-IGNORE", Level.ERROR, "An acceptance has no reason, or names no known code")
 CHECKS = (
     SELECTS_NOTHING, DUPLICATE, UNREACHABLE_RULE, NAMED_PORT, HOST_NETWORK, HOST_NETWORK_PEER, OPENS_ALL, MANY,
-    SERVICE_RANGE, NOT_ENFORCEABLE, SUPPRESSION,
+    SERVICE_RANGE, NOT_ENFORCEABLE, BAD_BLOCK, SUPPRESSION,
 )  # fmt: skip
 _BY_CODE = {check.code: check for check in CHECKS}
 
@@ -149,6 +151,10 @@ class _Linter:
 
     def _peer(self, direction: Direction, peer: Peer, at: str) -> Iterator[LintFinding]:
         block = peer.ip_block
+        if block is not None and not is_block(block):
+            texts = ", ".join((block.cidr, *block.except_))
+            yield self._found(BAD_BLOCK, f"not all of this are CIDRs: {texts}; the block allows nothing", at)
+            return
         if block is not None:
             cidr = ip_network(block.cidr, strict=False)
             _, whole = network(block.cidr)

@@ -253,7 +253,7 @@ def test_relabelling_closes_and_opens(site: Site) -> None:
 @pytest.mark.parametrize("plural", ["networkpolicies", "namespaces", "endpointslices", "services", "nodes"])
 def test_without_a_whole_list_of_what_policies_need_nothing_is_done(site: Site, plural: str) -> None:
     site.kube.add_pod("shop", "late", node="node1", uid="late")
-    site.kube.fail(503, path=f"/{plural}?", times=99)
+    site.kube.fail(403, path=f"/{plural}?", times=99)
     before = site.cloud_objects()
 
     with pytest.raises(Exception, match=plural):
@@ -300,6 +300,25 @@ def test_a_watch_follows_policies_and_labels(site: Site) -> None:
         site.kube.remove("networkpolicies", "shop", "db")
         eventually(lambda: "open-ingress" in carried(site, "db"))
         eventually(lambda: site.plan(Scope.PODS) == [])
+
+
+def test_a_watch_lives_with_whatever_addresses_a_server_has_stored(site: Site) -> None:
+    blocks = ["010.0.0.0/8", "no block"]
+    spec = {"podSelector": {"matchLabels": DB}, "ingress": [{"from": [{"ipBlock": {"cidr": each}}]} for each in blocks]}
+    endpoints = [{"addresses": ["010.0.0.1", "nowhere"]}]
+    with site.watching() as thread:
+        site.kube.apply("services", "shop", "db", spec={"clusterIPs": ["010.96.0.1"], "ports": [{"port": 5432}]})
+        site.kube.apply(
+            "endpointslices", "shop", "db-1", addressType="IPv4", endpoints=endpoints, ports=[{"port": 5432}]
+        )
+        uid = policy(site, "db", spec)
+        eventually(lambda: "policy-ingress" in carried(site, "db"))
+        eventually(lambda: site.plan(Scope.PODS) == [])
+        rules = group(site, "policy-ingress", uid)["security_group_rules"]
+        assert [rule["remote_ip_prefix"] for rule in rules] == ["10.0.0.0/8"]
+        site.kube.remove("networkpolicies", "shop", "db")
+        eventually(lambda: "open-ingress" in carried(site, "db"))
+        assert thread.is_alive()
 
 
 def test_the_policies_part_of_a_run_makes_no_ports(site: Site) -> None:

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kuryrctl.core.cluster import ClusterState
-from kuryrctl.core.errors import Invalid
 from kuryrctl.core.policy.compiler import Policies
-from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyRule
+from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.selectors import Selector
 from tests.unit.core.policy.agreement import compiled, disagreements
 from tests.unit.core.policy.test_compiler_changes import compiled as outcome
@@ -48,14 +47,19 @@ def test_a_policy_cut_into_one_for_each_rule_says_the_same(random: Random) -> No
     assert not disagreements(cluster, compiled(with_policies(cluster, *pieces)))
 
 
-def test_a_block_that_is_none_is_refused_and_changes_nothing() -> None:
+@pytest.mark.parametrize("block", [IPBlock("10.0.0.0/33"), IPBlock("10.0.0.0/8", ("10.1.0.0/16", "nothing"))])
+def test_a_block_that_is_none_allows_nothing_and_isolates(block: IPBlock) -> None:
     policies = Policies(CONFIG)
-    rule = PolicyRule((Peer(ip_block=IPBlock("10.0.0.0/33")),))
-    bad = NetworkPolicy("shop", "bad", "uid", Selector(), frozenset({Direction.INGRESS}), (rule,))
+    ports = (PolicyPort("TCP", 80), PolicyPort("TCP", "http"))
+    rules = (PolicyRule((Peer(ip_block=block),), ports), PolicyRule((Peer(ip_block=IPBlock("10.2.0.0/16")),)))
+    bad = NetworkPolicy("shop", "bad", "uid", Selector(), frozenset(Direction), rules[1:], rules)
 
-    with pytest.raises(Invalid, match=r"shop/bad.*10\.0\.0\.0/33"):
-        policies.put(bad)
-    assert list(policies.keys()) == ["security-group/peer/all"]
+    policies.put(bad)
+
+    for key in ("security-group/policy-ingress/uid", "security-group/policy-egress/uid"):
+        found = policies.group(key)
+        assert found is not None
+        assert [rule.remote_ip_prefix for rule in found.rules] == ["10.2.0.0/16"]
 
 
 def cut(policy: NetworkPolicy) -> list[NetworkPolicy]:

@@ -209,6 +209,11 @@ def test_a_block_is_of_one_family(family: int) -> None:
     assert _verdict((policy,), "shop/web", "shop/db", family=family).allowed is (family == 6)
 
 
+@pytest.mark.parametrize("block", [IPBlock("10.65.0.0/33"), IPBlock("10.65.0.0/24", ("nothing",))])
+def test_a_block_that_is_none_allows_nothing(block: IPBlock) -> None:
+    assert not _verdict((_policy(_from(Peer(ip_block=block))),), "shop/web", "shop/db").allowed
+
+
 def test_match_expressions() -> None:
     """An absent key meets NotIn and DoesNotExist, not Exists and In."""
     for operator, allowed in {"NotIn": True, "DoesNotExist": True, "Exists": False, "In": False}.items():

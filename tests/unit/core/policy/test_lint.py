@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kuryrctl.core.config import Config, PodNetwork
 from kuryrctl.core.policy import lint
 from kuryrctl.core.policy.lint import LintFinding
 from kuryrctl.core.policy.lint import lint as find
+from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyRule
+from kuryrctl.core.selectors import Selector
 from kuryrctl.kube.documents import parse
 
 WORLD = """
@@ -125,3 +128,15 @@ def test_a_finding_is_accepted_with_a_reason_only() -> None:
         told = findings(opens, note=note)
         assert [each.check.code for each in told] == ["POL-IGNORE", "POL-OPENS-ALL"]
         assert lint.worst(told) is lint.Level.ERROR
+
+
+def test_a_block_that_is_none_is_told_of() -> None:
+    """No file may hold one; an API server may, from an earlier version."""
+    rule = PolicyRule((Peer(ip_block=IPBlock("10.0.0.0/8", ("nothing",))),))
+    policy = NetworkPolicy("shop", "old", "uid", Selector(), frozenset({Direction.INGRESS}), (rule,))
+    cluster = msgspec.structs.replace(parse(WORLD, "test"), policies={policy.full_name: policy})
+
+    (found,) = [each for each in find(cluster, Config()) if each.field != "spec.podSelector"]
+
+    assert (found.check, found.field) == (lint.BAD_BLOCK, "spec.ingress[0].from[0]")
+    assert "10.0.0.0/8, nothing" in found.message

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -119,14 +118,20 @@ def _node_uid(site: Site, node: str) -> str:
 
 
 def live(site: Site, life: Life) -> None:
-    """`cluster init` and one run, by a process with this life; who had the lease then is soon forgotten."""
+    """`cluster init` and one run, by a process with this life; who had the lease then is soon forgotten.
+
+    Raises what they fail with, unless that is because the life has ended.
+    """
     audit = AuditLog(None, "test", clock=lambda: 0.0)
     kube = Kube(MortalKube(site.kube, life))
     parts = Parts(site.config, Neutron(MortalCloud(site.cloud, life)), kube, audit, first_rest_s=0.001)
     lease = site.config.lease
     for scope in (Scope.CLUSTER, Scope.PODS):
-        with suppress(KuryrError):
+        try:
             once(parts, Lease(kube, namespace=lease.namespace, name=lease.name), scope)
+        except KuryrError:
+            if not life.ended:
+                raise
     if life.ended:
         site.kube.remove("leases", lease.namespace, lease.name)  # as if it had run out
 

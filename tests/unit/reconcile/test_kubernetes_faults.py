@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from itertools import count
@@ -17,9 +18,12 @@ import pytest
 from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Kube
+from kuryrctl.kube.client import PAGE_SIZE
 from kuryrctl.reconcile import AuditLog, Parts
+from tests.faults.faults import kubernetes_error
 from tests.faults.kube_transport import FaultyKube
 from tests.faults.kubernetes import LASTING, PASSING
+from tests.faults.rules import Rule
 from tests.unit.properties.test_watch import Watched
 from tests.unit.reconcile.mortal import Life
 from tests.unit.reconcile.site import Site, eventually
@@ -33,13 +37,14 @@ class FaultySite(Site):
 
     def __init__(self, **options: object) -> None:
         self.faulty: FaultyKube | None = None
+        self.page_size = PAGE_SIZE
         super().__init__(**options)
 
     def parts(self, **limits: object) -> Parts:
         parts = super().parts(**{"first_rest_s": 0.01, **limits})
         if self.faulty is None:
             return parts
-        self.client = Kube(self.faulty)
+        self.client = Kube(self.faulty, page_size=self.page_size)
         return Parts(self.config, self.neutron, self.client, AuditLog(None, "test", clock=lambda: 0.0), None, 0.01)
 
 
@@ -120,18 +125,32 @@ def test_what_lasts_is_named_and_healed_when_it_is_mended(
         record_property("fault-call", f"{fault} x {call}")
 
 
-@pytest.mark.parametrize("plural", ["pods", "kuryrports", "nodes", "kuryrnodes"])
+@pytest.mark.parametrize("plural", ["pods", "kuryrports", "nodes", "kuryrnodes", "namespaces"])
 def test_a_kind_whose_list_fails_half_way_is_unknown_and_nothing_that_depends_on_it_is_deleted(
     site: FaultySite, plural: str
 ) -> None:
-    for n in range(3):
-        site.kube.delete_pod("shop", f"old-{n}")
-    before = site.cloud_objects()
-    site.kube.fail(500, verb="GET", path=f"/{plural}[?].*continue=", times=9)
-    site.kube.fail(500, verb="GET", path=f"/{plural}?", times=9)
+    """The first page is served, and names one; whom a later page would have named must not look as if it were gone."""
+    assert site.faulty
+    site.page_size = 1
+    site.kube.delete_pod("shop", "old-1")
+    site.faulty.add(Rule(kubernetes_error(500, "InternalError"), f"GET {plural}", "continue=", times=0))
+    before, asked = held(site), len(site.kube.requests)
+
     with pytest.raises(KuryrError):
         site.run()
-    assert site.cloud_objects() == before
+
+    served = [path for _, path in site.kube.requests[asked:] if f"/{plural}?" in path]
+    assert served and not any("continue=" in path for path in served), "only first pages were served"
+    assert site.faulty.injected, "no later page was asked for"
+    assert held(site) == before
+    site.faulty.clear()
+    assert site.run().ok
+    settled(site)
+
+
+def held(site: Site) -> object:
+    """All that the engine may delete."""
+    return site.cloud_objects(), site.kube.objects("kuryrports"), site.kube.objects("kuryrnodes")
 
 
 def test_kuryr_ports_that_somebody_edits_or_deletes_come_back(site: FaultySite) -> None:
@@ -149,43 +168,77 @@ def test_kuryr_ports_that_somebody_edits_or_deletes_come_back(site: FaultySite) 
 
 
 class Sleeper(Life):
-    """A process that is stopped (SIGSTOP) at one call, with all of its threads, and sends it when it goes on."""
+    """A process that is stopped (SIGSTOP) at some calls, with all of its threads, and sends each when it goes on."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: Collection[int]) -> None:
         super().__init__()
         self._at = at
-        self.asleep, self.awake = threading.Event(), threading.Event()
+        self._asleep, self._awake = threading.Event(), threading.Event()
 
     def sent(self) -> None:
-        if len(self.calls) == self._at:
-            self.asleep.set()
-            assert self.awake.wait(30)
+        if len(self.calls) in self._at:
+            self._asleep.set()
+            assert self._awake.wait(30)
+            self._awake.clear()
+
+    def wake(self) -> None:
+        """Let it go on."""
+        self._asleep.clear()
+        self._awake.set()
+
+    def sleeps(self, work: Future[None]) -> bool:
+        """Whether it is stopped; False: it has done its work, which went well."""
+        while not self._asleep.wait(0.005):
+            if work.done():
+                work.result()
+                return False
+        return True
 
 
-def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on() -> None:
-    """At every call of a run: another one takes over, the world goes on, and the first one still believes it leads."""
-    for at in count(1):
-        site, life = changed(), Sleeper(at)
-        stopped = threading.Thread(target=live, args=(site, life), daemon=True)
-        stopped.start()
-        while stopped.is_alive() and not life.asleep.wait(0.005):
-            continue
-        if not life.asleep.is_set():
-            break
-        site.kube.remove("leases", site.config.lease.namespace, site.config.lease.name)
-        assert site.init().ok
-        assert site.run().ok
-        site.kube.delete_pod("shop", "web-2")
-        site.kube.add_pod("shop", "web-2", node="node3")
-        assert site.run().ok
-        life.awake.set()
-        stopped.join(30)
-        with suppress(KuryrError):
+def serving(site: Site, uids: Collection[str]) -> object:
+    """Which ports those pods and nodes have, and which ones their nodes are told of."""
+    ports = [(port["device_id"], port["id"]) for port in site.cloud.objects("ports") if port["device_id"] in uids]
+    told = [port["spec"] for port in site.kube.objects("kuryrports").values() if port["spec"]["podUid"] in uids]
+    return sorted(ports), sorted((spec["podUid"], spec["interfaces"][0]["portId"]) for spec in told)
+
+
+def take_over(site: Site) -> None:
+    """Another engine, after the lease has run out, does all there is to do, and the world goes on."""
+    site.kube.remove("leases", site.config.lease.namespace, site.config.lease.name)
+    assert site.init().ok
+    assert site.run().ok
+    site.kube.delete_pod("shop", "web-2")
+    site.kube.add_pod("shop", "web-2", node="node3")
+    assert site.run().ok
+
+
+@pytest.mark.parametrize("naps", [(0,)], ids=["once"])
+def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on(naps: tuple[int, ...]) -> None:
+    """From every call of a run on: each time another one takes over, and the first one still believes it leads.
+
+    What the other one serves has the same ports when the first one is through or sleeps again, before anybody repairs.
+    """
+    for first in count(1):
+        site, life = changed(), Sleeper([first + nap for nap in naps])
+        with ThreadPoolExecutor(1) as process:
+            work = process.submit(live, site, life)
+            if not life.sleeps(work):
+                break
+            asleep = True
+            while asleep:
+                take_over(site)
+                objects = (*site.kube.objects("pods").values(), *site.kube.objects("nodes").values())
+                uids = {each["metadata"]["uid"] for each in objects}
+                before = serving(site, uids)
+                life.wake()
+                asleep = life.sleeps(work)
+                assert serving(site, uids) == before, f"asleep at {life.calls[first - 1 :]}"
+        with suppress(KeyError):
             site.kube.remove("leases", site.config.lease.namespace, site.config.lease.name)
         assert site.init().ok
         assert site.run().ok
         settled(site)
-    assert at > 15
+    assert first > 15
 
 
 def test_a_late_event_of_an_earlier_pod_takes_nothing_from_the_one_that_has_its_name() -> None:

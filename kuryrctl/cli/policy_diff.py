@@ -109,12 +109,7 @@ def _print_table(found: PolicyDifference, quota: Iterable[QuotaUse]) -> None:
 
 
 def _pair(pair: Pair) -> str:
-    from kuryrctl.core.policy.explain import UNNAMED_PORT
-
-    ports = [
-        f"every other {choice.protocol} port" if choice.port == UNNAMED_PORT else str(choice) for choice in pair.ports
-    ]
-    return f"{_side(pair.source)} -> {_side(pair.target)}: {', '.join(ports)}"
+    return f"{_side(pair.source)} -> {_side(pair.target)}: {', '.join(map(str, pair.ports))}"
 
 
 def _side(side: Side) -> str:

@@ -155,7 +155,7 @@ def _meaning(each: Explained) -> object:
         (way, reason, tuple(link.name.replace("IPv6", "IPv4") for link in chain if link.kind is not LinkKind.PORT))
         for way, reason, chain in deciding
     )
-    return each.flow.protocol, each.flow.port, told
+    return each.choice, told
 
 
 def _tree(alike: list[Explained]) -> Tree:
@@ -180,11 +180,9 @@ def _head(same: list[Explained]) -> Text:
     """The connection, by all IP versions, and the answer."""
     from rich.text import Text
 
-    from kuryrctl.core.policy.explain import PortChoice
-
     each = same[0]
     families = " and ".join(f"IPv{one.flow.family}" for one in same)
-    port = _asked((PortChoice(each.flow.protocol, each.flow.port),))
+    port = _asked((each.choice,))
     line = Text(f"{each.flow.source} to {each.flow.target}, {port}, {families}: ")
     allowed = each.policies.allowed
     line.append("allowed" if allowed else "denied", "green" if allowed else "red")
@@ -232,6 +230,7 @@ def _print_json(answers: Iterable[Explained]) -> None:
             "family": each.flow.family,
             "protocol": each.flow.protocol,
             "port": each.flow.port,
+            "ports": str(each.choice),
             "allowed": each.policies.allowed,
             "allowed_by_cloud": each.cloud.allowed,
             "agree": each.agree,
@@ -283,13 +282,11 @@ def _cells(questions: Questions, pods: list[Pod], choices: tuple[PortChoice, ...
 
 
 def _cell(open_: list[PortChoice], choices: tuple[PortChoice, ...]) -> str:
-    from kuryrctl.core.policy.explain import UNNAMED_PORT
-
     if len(open_) == len(choices):
         return "yes" if len(choices) == 1 else ALL
     if not open_:
         return "no" if len(choices) == 1 else NONE
-    return " ".join("others/" + each.protocol if each.port == UNNAMED_PORT else str(each) for each in open_)
+    return " ".join(f"others/{each.protocol}" if each.others else str(each) for each in open_)
 
 
 def _matrix_table(pods: list[Pod], cells: list[list[str]], choices: tuple[PortChoice, ...]) -> None:
@@ -309,11 +306,7 @@ def _matrix_table(pods: list[Pod], cells: list[list[str]], choices: tuple[PortCh
 
 
 def _asked(choices: tuple[PortChoice, ...]) -> str:
-    from kuryrctl.core.policy.explain import UNNAMED_PORT
-
-    others = "every other {} port"
-    words = (others.format(each.protocol) if each.port == UNNAMED_PORT else f"port {each}" for each in choices)
-    return ", ".join(words)
+    return ", ".join(str(each) if each.others else f"port{'s' if each.last else ''} {each}" for each in choices)
 
 
 def _colour(cell: str) -> str:

@@ -16,8 +16,9 @@ from kuryrctl.core.cluster import ClusterState, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.policy.compiler import Group, Policies
 from kuryrctl.core.policy.ends import is_there
-from kuryrctl.core.policy.explain import PortChoice, Questions
-from kuryrctl.core.policy.flows import FAMILIES, End, Flow
+from kuryrctl.core.policy.explain import PortChoice, Questions, choices_of
+from kuryrctl.core.policy.flows import FAMILIES, Block, End, Flow, block_of, inside
+from kuryrctl.core.policy.pieces import blocks_of, regions
 from kuryrctl.core.specs import Key
 
 DIFF_SCHEMA = "kuryrctl.policy-diff/1"
@@ -145,17 +146,18 @@ def _policies(old: ClusterState, new: ClusterState) -> Mapping[str, str]:
 def _pairs(old: ClusterState, new: ClusterState) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """Pods of one class are judged once: nothing that a policy can say tells them apart but their own address."""
     before, after = Questions(old, CloudState()), Questions(new, CloudState())
-    ends = [*_classes(new, after), *_blocks(old, new, after)]
-    pods = [end for _, end, _ in ends]
-    choices = sorted({*before.choices(pods, pods), *after.choices(pods, pods)})
+    blocks = blocks_of((*old.policies.values(), *new.policies.values()))
+    ends = [*_classes(new, after, blocks), *_addresses_outside(blocks, after)]
+    asked = [end for _, end, _ in ends]
+    choices = choices_of(before.named(asked, asked) | after.named(asked, asked))
     opened, closed = [], []
     for source, one, twin in ends:
         for target, end, _ in ends:
             other = twin if end == one else end
             changes: dict[bool, list[PortChoice]] = {True: [], False: []}
             for choice in choices:
-                was, is_ = _allowed(before, one, other, choice), _allowed(after, one, other, choice)
-                if was is not is_ and was is not None and is_ is not None:
+                answers = zip(_allowed(before, one, other, choice), _allowed(after, one, other, choice), strict=True)
+                for is_ in {is_ for was, is_ in answers if was is not is_}:
                     changes[is_].append(choice)
             if changes[True]:
                 opened.append(Pair(source, target, tuple(changes[True])))
@@ -164,33 +166,34 @@ def _pairs(old: ClusterState, new: ClusterState) -> tuple[tuple[Pair, ...], tupl
     return tuple(sorted(opened)), tuple(sorted(closed))
 
 
-def _allowed(questions: Questions, source: End, target: End, choice: PortChoice) -> bool | None:
-    """Whether it is allowed for every IP version that both have; None: they have none in common."""
+def _allowed(questions: Questions, source: End, target: End, choice: PortChoice) -> list[bool]:
+    """Whether it is allowed, for each IP version that both have."""
     flows = [
         Flow(source, target, family, choice.protocol, choice.port)
         for family in FAMILIES
         if source.block(family) and target.block(family)
     ]
-    return all(questions.policies.verdict(flow).allowed for flow in flows) if flows else None
+    return [questions.policies.verdict(flow).allowed for flow in flows]
 
 
-def _classes(cluster: ClusterState, questions: Questions) -> Iterator[tuple[Side, End, End]]:
+def _classes(cluster: ClusterState, questions: Questions, blocks: set[Block]) -> Iterator[tuple[Side, End, End]]:
     """Each class with one of its pods and, where it has more, another: a pod always reaches itself, not its like."""
     found: dict[object, list[Pod]] = {}
     for pod in sorted(cluster.pods.values(), key=lambda pod: pod.full_name):
         if is_there(pod) and not pod.host_network:
-            found.setdefault((pod.namespace, frozenset(pod.labels.items()), pod.ports), []).append(pod)
+            addresses = [block_of(text) for text in pod.ips]
+            homes = frozenset(block for block in blocks if any(inside(each, block) for each in addresses))
+            found.setdefault((pod.namespace, frozenset(pod.labels.items()), pod.ports, homes), []).append(pod)
     for pods in found.values():
         yield Side(pods[0].full_name, len(pods) - 1), questions.ends.pod(pods[0]), questions.ends.pod(pods[-1])
 
 
-def _blocks(old: ClusterState, new: ClusterState, questions: Questions) -> Iterator[tuple[Side, End, End]]:
-    """The address blocks that policies name, and every address of each family."""
-    policies = (*old.policies.values(), *new.policies.values())
-    rules = [rule for policy in policies for rule in (*policy.ingress, *policy.egress)]
-    named = {peer.ip_block.cidr for rule in rules for peer in rule.peers if peer.ip_block}
-    for cidr in sorted({*named, "0.0.0.0/0", "::/0"}):
-        yield Side(cidr), questions.ends.at(cidr), questions.ends.at(cidr)
+def _addresses_outside(blocks: set[Block], questions: Questions) -> Iterator[tuple[Side, End, End]]:
+    """One address, which nobody has, of those that the same CIDRs hold."""
+    for region in regions(blocks):
+        stranger = questions.ends.stranger(region.first)
+        if stranger is not None:
+            yield Side(region.name), stranger, stranger
 
 
 # -- what it costs

@@ -6,11 +6,12 @@ Does not know: policies, security groups.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from operator import itemgetter
 
 from kuryrctl.core.cloud import CloudState, Port
 from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, Node, Pod
-from kuryrctl.core.policy.flows import FAMILIES, Block, End, EndKind, Front, block_of, inside
+from kuryrctl.core.policy.flows import FAMILIES, Block, End, EndKind, Front, block_of, inside, text_of
 from kuryrctl.core.services import EndpointSlice, Service, ServicePort
 
 
@@ -69,6 +70,12 @@ class Ends:
         block_of(text)
         known = None if "/" in text else self._at.get(block_of(text))
         return known or End(EndKind.ADDRESS, text, addresses=(text,))
+
+    def stranger(self, block: Block) -> End | None:
+        """An address of a block that nobody has, not the block's first if it has more; None: all are taken."""
+        family, low, high = block
+        texts = (text_of(family, number) for number in chain(range(low + 1, high + 1), (low,)))
+        return next((end for end in map(self.at, texts) if end.kind is EndKind.ADDRESS), None)
 
     def within(self, block: Block) -> list[End]:
         """The pods and nodes that have an address in a block, by these addresses."""

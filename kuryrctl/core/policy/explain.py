@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from ipaddress import ip_network
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -23,23 +24,54 @@ from kuryrctl.core.policy.model import Direction, NetworkPolicy
 EXPLAIN_SCHEMA = "kuryrctl.policy-explain/1"
 MATRIX_SCHEMA = "kuryrctl.policy-matrix/1"
 UNNAMED_PORT = 29
-"""It stands for every port that no policy names: 29 is assigned to msg-icp, which nobody runs."""
+"""It stands for every port that nobody names, if nobody names it: 29 is assigned to msg-icp, which nobody runs."""
 
 
 class PortChoice(Struct, frozen=True, order=True):
-    """A destination port that somebody asks about."""
+    """Destination ports that somebody asks about: from `port` to `last`, which nothing tells apart; 0: `port` alone.
+
+    `others`: all ports of the protocol that nobody names; `port` is one of them.
+    """
 
     protocol: str
     port: int
+    last: int = 0
+    others: bool = False
 
     def __str__(self) -> str:
-        return f"{self.port}/{self.protocol}"
+        if self.others:
+            return f"every other {self.protocol} port"
+        return f"{self.port}-{self.last}/{self.protocol}" if self.last else f"{self.port}/{self.protocol}"
+
+
+PortRange = tuple[str, int, int]
+"""Protocol, first and last port."""
+
+
+def choices_of(named: Iterable[PortRange]) -> tuple[PortChoice, ...]:
+    """All ports of all protocols, cut where one of these ranges begins or ends; the unnamed ones together."""
+    known = set(named)
+    found: list[PortChoice] = []
+    for protocol in PROTOCOLS:
+        mine = [(low, high) for each, low, high in known if each == protocol]
+        starts = {1, 65536} | {at for low, high in mine for at in (low, high + 1)}
+        unnamed: list[int] = []
+        for low, after in pairwise(sorted(starts)):
+            if any(first <= low <= last for first, last in mine):
+                found.append(PortChoice(protocol, low, after - 1 if after - 1 > low else 0))
+            else:
+                unnamed += [low, *((UNNAMED_PORT,) if low <= UNNAMED_PORT < after else ())]
+        if unnamed:
+            port = UNNAMED_PORT if UNNAMED_PORT in unnamed else unnamed[0]
+            found.append(PortChoice(protocol, port, others=True))
+    return tuple(sorted(found))
 
 
 class Explained(Struct, frozen=True):
     """One connection, as the policies mean it and as the security groups that the cloud holds now do it."""
 
     flow: Flow
+    choice: PortChoice
     policies: Verdict
     cloud: Verdict
 
@@ -95,26 +127,29 @@ class Questions:
 
     def choices(self, sources: Iterable[End], targets: Iterable[End]) -> tuple[PortChoice, ...]:
         """The ports worth asking about between these: those that policies of either name, those that the targets
-        declare, and one of every protocol that stands for all others."""
-        found: set[PortChoice] = {PortChoice(protocol, UNNAMED_PORT) for protocol in PROTOCOLS[:2]}
-        ends = [*sources, *targets]
-        pods = [pod for end in ends if (pod := self.cluster.pods.get(end.id))]
-        for end in targets:
-            for front in end.fronts:
-                found.add(PortChoice(front.protocol, front.port))
-        for pod in pods:
-            found |= {PortChoice(port.protocol, port.port) for port in pod.ports}
-            for direction in Direction:
-                for policy in self.policies.isolating(pod, direction):
-                    found |= set(_named(policy))
-        return tuple(sorted(found))
+        declare, and for every protocol one that stands for all others."""
+        return choices_of(self.named(sources, targets))
+
+    def named(self, sources: Iterable[End], targets: Iterable[End]) -> set[PortRange]:
+        """The ports that policies of either name, and those that the ends declare."""
+        targets = tuple(targets)
+        found = {(front.protocol, front.port, front.port) for end in targets for front in end.fronts}
+        policies: set[str] = set()
+        for pod in (self.cluster.pods.get(end.id) for end in (*sources, *targets)):
+            if pod is not None:
+                found |= {(port.protocol, port.port, port.port) for port in pod.ports}
+                isolating = (each for way in Direction for each in self.policies.isolating(pod, way))
+                policies |= {policy.full_name for policy in isolating}
+        for name in policies:
+            found |= set(_named(self.cluster.policies[name]))
+        return found
 
     def ask(self, source: End, target: End, choice: PortChoice) -> Iterator[Explained]:
         """The answer for each IP version that both have."""
         for family in FAMILIES:
             if _has(source, family) and _has(target, family):
                 flow = Flow(source, target, family, choice.protocol, choice.port)
-                yield Explained(flow, self.policies.verdict(flow), self.groups.verdict(flow))
+                yield Explained(flow, choice, self.policies.verdict(flow), self.groups.verdict(flow))
 
     def pods(self, namespace: str | None = None) -> list[Pod]:
         """The pods on the pod network, of one namespace or of all, by name."""
@@ -153,11 +188,11 @@ def parse_port(text: str) -> PortChoice:
     return PortChoice(wanted, int(number))
 
 
-def _named(policy: NetworkPolicy) -> Iterator[PortChoice]:
+def _named(policy: NetworkPolicy) -> Iterator[PortRange]:
     for rule in (*policy.ingress, *policy.egress):
         for port in rule.ports:
             if isinstance(port.port, int):
-                yield PortChoice(port.protocol, port.port)
+                yield port.protocol, port.port, port.end_port or port.port
 
 
 def _has(end: End, family: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from msgspec import Struct
 
@@ -181,6 +181,11 @@ def block_of(text: str) -> Block:
     """The block of an address or a CIDR (host bits do not count). Raises ValueError for anything else."""
     network = ip_network(text, strict=False)
     return network.version, int(network.network_address), int(network.broadcast_address)
+
+
+def text_of(family: int, number: int) -> str:
+    """An address as people write it."""
+    return str(IPv4Address(number) if family == 4 else IPv6Address(number))
 
 
 def inside(block: Block, other: Block) -> bool:

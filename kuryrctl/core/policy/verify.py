@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 
 from msgspec import Struct
 
@@ -20,7 +20,7 @@ from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, Block, End, EndKind,
 from kuryrctl.core.policy.groups import GroupJudge
 from kuryrctl.core.policy.kubernetes import KubernetesJudge
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
-from kuryrctl.core.policy.pieces import blocks_of, pieces, text_of
+from kuryrctl.core.policy.pieces import blocks_of, pieces
 from kuryrctl.core.policy.sweeps import Crowd, GroupSweep, KubernetesSweep, Mask
 
 INGRESS, EGRESS = Direction
@@ -124,11 +124,11 @@ def _strangers(ends: Ends, known: Iterable[End], named: set[Block], services: li
     """An address that nobody has of each piece that these blocks cut out, where no known one stands for it."""
     addresses = [end.block(family) for end in known if end.kind is EndKind.ADDRESS for family in FAMILIES]
     for piece in pieces([*named, *services]):
-        family, low, high = piece
         if any(inside(piece, each) for each in services) or any(at and inside(at, piece) for at in addresses):
             continue
-        texts = (text_of(family, number) for number in chain(range(low + 1, high + 1), (low,)))
-        yield from islice((end for end in map(ends.at, texts) if end.kind is EndKind.ADDRESS), 1)
+        stranger = ends.stranger(piece)
+        if stranger is not None:
+            yield stranger
 
 
 def _behind(ends: Iterable[End]) -> Iterator[End]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kuryrctl.core.cluster import ClusterState
 from kuryrctl.core.config import Config
 from kuryrctl.core.policy.difference import PolicyDifference, applied, placed, policy_difference, without_policies
@@ -73,6 +75,42 @@ def test_a_new_policy_closes_what_it_isolates() -> None:
     assert opened == []
     assert {line.rpartition(" ")[0].split()[0] for line in closed} == {"0.0.0.0/0", "::/0", "shop/web", "shop/db-0"}
     assert not any("5432/TCP" in line for line in closed if line.startswith("shop/web"))
+
+
+def ports(spec: str) -> str:
+    return f"{DENY}{{podSelector: {{matchLabels: {{app: db}}}}, ingress: [{spec}]}}"
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "expected"),
+    [
+        ("{port: 8000, endPort: 8999}", "{port: 8000, endPort: 8500}", "8501-8999/TCP"),
+        ("{port: 80, protocol: SCTP}", "{port: 81, protocol: UDP}", "80/SCTP"),
+        ("{protocol: SCTP}", "{protocol: UDP}", "every other SCTP port"),
+    ],
+)
+def test_ranges_and_all_protocols_are_told(was: str, is_: str, expected: str) -> None:
+    opened, closed = lines(difference(world(ports(f"{{ports: [{was}]}}")), world(ports(f"{{ports: [{is_}]}}"))))
+    assert f"shop/web shop/db-0 {expected}" in closed
+    opened, _ = lines(difference(world(ports(f"{{ports: [{is_}]}}")), world(ports(f"{{ports: [{was}]}}"))))
+    assert f"shop/web shop/db-0 {expected}" in opened
+
+
+def test_exceptions_of_a_block_are_told_by_themselves() -> None:
+    block = "{{from: [{{ipBlock: {{cidr: 203.0.113.0/24{}}}}}]}}".format
+    before, after = world(ports(block(""))), world(ports(block(", except: [203.0.113.64/26]")))
+    assert {pair.source.name for pair in difference(before, after).closed} == {"203.0.113.64/26"}
+    assert {pair.source.name for pair in difference(world(CLOSED), after).opened} == {
+        "203.0.113.0/24 without 203.0.113.64/26"
+    }
+    assert {pair.source.name for pair in difference(world(), after).closed} >= {"0.0.0.0/0 without 203.0.113.0/24"}
+
+
+def test_a_pod_in_a_block_is_told_apart_from_its_like() -> None:
+    cluster = placed(world(CLOSED), Config())
+    (address,) = [pod.ips[0] for pod in cluster.pods.values() if pod.name == "db-1"]
+    only = placed(world(ports(f"{{from: [{{ipBlock: {{cidr: {address}/32}}}}]}}")), Config())
+    assert {pair.source.name for pair in difference(cluster, only).opened} == {"shop/db-1"}
 
 
 def test_the_cost_is_one_group_with_one_call_for_its_rules_and_one_for_each_port() -> None:

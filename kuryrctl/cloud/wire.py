@@ -258,6 +258,7 @@ def _item(resource: Resource[T], raw: msgspec.Raw, held: Held[T] | None) -> T:
             share_texts(item, _PORT_TEXTS)
             for address in item.fixed_ips:
                 share_texts(address, ("subnet_id",))
+            force_setattr(item, "tags", tuple(map(one, item.tags)))
             force_setattr(item, "security_groups", one(item.security_groups))
         case SecurityGroup():
             for rule in item.security_group_rules:

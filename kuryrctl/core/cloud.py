@@ -67,7 +67,6 @@ class Port(Struct, frozen=True, weakref=True):
     description: str = ""
     revision_number: int = 0
     created_at: str = ""
-    updated_at: str = ""
 
 
 class Network(Struct, frozen=True, weakref=True):

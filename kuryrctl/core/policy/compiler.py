@@ -27,6 +27,7 @@ from kuryrctl.core.policy.peers import Term, membership_key, namespace_key
 from kuryrctl.core.policy.ranges import Ranges, covers, network, union
 from kuryrctl.core.policy.reach import Reach
 from kuryrctl.core.services import EndpointSlice, Service
+from kuryrctl.core.sharing import one
 from kuryrctl.core.specs import Key, RuleSpec, SecurityGroupSpec
 
 Thing: TypeAlias = Pod | Namespace | Node | KuryrNode | NetworkPolicy | Service | EndpointSlice
@@ -80,7 +81,7 @@ class Policies:
         self._reach.settle(changes)
 
     def put(self, thing: Thing) -> Touched:
-        """Something came or changed. Raises Invalid, with nothing changed, for a policy with a CIDR that is none."""
+        """Something came or changed."""
         changes = Changes()
         self._put(thing, changes)
         return self._touched(changes)
@@ -110,7 +111,8 @@ class Policies:
             keys.append(node)
         if own_key(pod.uid) in self._reach.own:
             keys.append(own_key(pod.uid))
-        return tuple(sorted(keys))
+        found: tuple[Key, ...] = one(tuple(sorted(keys)))
+        return found
 
     def group(self, key: Key) -> Group | None:
         """A group with its rules; None: there should be none."""

@@ -75,7 +75,7 @@ class Index:
         self._classes_in: dict[str, set[PodClass]] = defaultdict(set)
         self._named: dict[PortName, set[PodClass]] = defaultdict(set)
         self._in_blocks: dict[PortName, set[str]] = defaultdict(set)
-        self._at: dict[Address, set[str]] = defaultdict(set)
+        self._at: dict[Address, tuple[str, ...]] = {}
 
     # Questions -------------------------------------------------------------------------------------------------------
 
@@ -102,10 +102,8 @@ class Index:
         if key in self.owner:
             return self.policies[self.owner[key]], frozenset()
         for pods in self.selected.get(key, ()):
-            policy = next(
-                self.policies[name] for name in pods.ingress if _ingress_key(self.policies[name], pods) == key
-            )
-            return policy, pods.ports
+            named = (self.policies[name] for name in pods.ingress)
+            return next(policy for policy in named if _ingress_key(policy, pods) == key), pods.ports
         return None
 
     def clients_of(self, policy: str) -> set[Client]:
@@ -116,9 +114,9 @@ class Index:
         """A pod's addresses; none where it has none yet, or is none of ours."""
         return _addresses(self.pods.get(uid))
 
-    def pods_at(self, where: Address) -> set[str]:
+    def pods_at(self, where: Address) -> tuple[str, ...]:
         """The uids of the pods that report this address."""
-        return self._at.get(where, set())
+        return self._at.get(where, ())
 
     def class_of(self, uid: str) -> PodClass | None:
         """The pods that this one is like; None: it is none of ours."""
@@ -185,9 +183,11 @@ class Index:
         left, come = set(_addresses(before)), set(_addresses(now))
         uid = (before or now).uid  # type: ignore[union-attr]
         for where in left - come:
-            self._at[where].discard(uid)
+            self._at[where] = tuple(other for other in self._at[where] if other != uid)
+            if not self._at[where]:
+                del self._at[where]
         for where in come - left:
-            self._at[where].add(uid)
+            self._at[where] = (*self.pods_at(where), uid)
         changes.addresses |= left | come
         changes.endpoints.add(uid)
         for pods in (old, new):
@@ -301,7 +301,7 @@ class Index:
         changes.namespaces.add(name)
 
     def put_policy(self, policy: NetworkPolicy, changes: Changes) -> None:
-        """A policy came or changed. Raises Invalid, and changes nothing, where it is none that can be."""
+        """A policy came or changed."""
         now = parse(policy, self._pod_ranges)
         before = self.policies.get(policy.full_name)
         if before is not None and before.policy == policy:

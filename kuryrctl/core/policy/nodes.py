@@ -21,12 +21,15 @@ class Nodes:
         self._nodes: dict[str, Node] = {}
         self._kuryr_nodes: dict[str, KuryrNode] = {}
         self._names: dict[Key, str] = {}
+        self._keys: dict[str, Key] = {}
 
     def put(self, thing: Node | KuryrNode) -> set[Key]:
         """Take one in; the groups that this concerns."""
         before = self._touched(thing.name)
         if isinstance(thing, Node):
             self._nodes[thing.name] = thing
+            self._names.pop(self._keys.get(thing.name, ""), None)
+            self._keys[thing.name] = _key(thing)
             self._names[_key(thing)] = thing.name
         else:
             self._kuryr_nodes[thing.name] = thing
@@ -37,18 +40,18 @@ class Nodes:
         before = self._touched(thing.name)
         if isinstance(thing, Node):
             self._nodes.pop(thing.name, None)
-            self._names.pop(_key(thing), None)
+            self._names.pop(self._keys.pop(thing.name, ""), None)
         else:
             self._kuryr_nodes.pop(thing.name, None)
         return _differing(before, self._touched(thing.name))
 
     def key(self, name: str) -> Key | None:
         """The group of a node; None: no such node was seen."""
-        return _key(self._nodes[name]) if name in self._nodes else None
+        return self._keys.get(name)
 
     def keys(self) -> Iterator[Key]:
         """The groups of all nodes."""
-        return map(_key, self._nodes.values())
+        return iter(self._keys.values())
 
     def rules(self, key: Key, versions: tuple[int, ...]) -> tuple[RuleSpec, ...] | None:
         """The rules of a node's group; None: no such group."""

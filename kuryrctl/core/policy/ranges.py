@@ -46,7 +46,7 @@ def covers(ranges: Ranges, low: int, high: int) -> bool:
     return any(one[0] <= low and high <= one[1] for one in ranges)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def address(text: str) -> tuple[int, int]:
     """The IP version and the number of an address. Raises ValueError where it is none."""
     version, family = (6, AF_INET6) if ":" in text else (4, AF_INET)

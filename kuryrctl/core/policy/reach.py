@@ -108,7 +108,7 @@ class Reach:
     def _look(self, name: str, changes: Changes) -> None:
         before, now, turned = self._services.look(name)
         for where in before.endpoints | now.endpoints:
-            changes.endpoints |= self._index.pods_at(where)
+            changes.endpoints.update(self._index.pods_at(where))
         self._turn_hairpins(name, before, now, changes)
         openers, before_openers = self._openers_of(now), self._openers.get(name, set())
         self._openers[name] = openers

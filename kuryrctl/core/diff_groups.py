@@ -215,13 +215,15 @@ class Policed:
         return [rule.key for rule in self.changes(key).adds if not self._leaving(rule)]
 
     def _before_delete(self, key: Key, rule: SecurityGroupRule) -> tuple[Key, ...]:
-        """An old rule gives way to the new ones; it does not wait for ports where some would come under it."""
+        """An old rule gives way to those that stay, once all their peers are members: an earlier engine may have made
+        the rules and no more. It does not wait for ports where some would come under it."""
         remote = self.groups.claim(rule.remote_group_id or "").key
         if self.joiners(key) or (remote and self.joiners(remote)):
             return tuple(self._free_adds(key))
-        adds = self.changes(key).adds
-        ports = [port for add in adds if add.remote_group for port in sorted(self.joiners(add.remote_group))]
-        return tuple(dict.fromkeys((*(add.key for add in adds), *ports)))
+        group = self.policies.group(key)
+        remotes = dict.fromkeys(each.remote_group for each in group.rules if each.remote_group) if group else ()
+        ports = [port for end in remotes for port in sorted(self.joiners(end))]
+        return tuple(dict.fromkeys((*(add.key for add in self.changes(key).adds), *ports)))
 
     def _peers_of(self, joined: list[Key]) -> list[Key]:
         """The ports that only become peers of these groups: whoever is isolated after them still hears them."""

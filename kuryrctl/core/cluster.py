@@ -70,6 +70,7 @@ class Namespace(Struct, frozen=True, weakref=True):
     name: str
     uid: str
     labels: Mapping[str, str] = MappingProxyType({})
+    resource_version: str = ""
 
 
 class Route(Struct, frozen=True, gc=False):

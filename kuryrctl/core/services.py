@@ -26,6 +26,7 @@ class Service(Struct, frozen=True, weakref=True):
     type: str = "ClusterIP"
     cluster_ips: tuple[str, ...] = ()
     ports: tuple[ServicePort, ...] = ()
+    resource_version: str = ""
 
     @property
     def full_name(self) -> str:
@@ -61,6 +62,7 @@ class EndpointSlice(Struct, frozen=True, weakref=True):
     address_type: str = "IPv4"
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
+    resource_version: str = ""
 
     @property
     def full_name(self) -> str:

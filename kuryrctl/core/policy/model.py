@@ -69,6 +69,7 @@ class NetworkPolicy(Struct, frozen=True, weakref=True):
     ingress: tuple[PolicyRule, ...] = ()
     egress: tuple[PolicyRule, ...] = ()
     lint_ignore: str = ""
+    resource_version: str = ""
 
     @property
     def full_name(self) -> str:

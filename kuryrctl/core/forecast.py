@@ -19,13 +19,16 @@ DEFAULT_RULES = 2
 _OPTIONS = {Kind.SECURITY_GROUP: "--secgroups", Kind.SECURITY_GROUP_RULE: "--secgroup-rules"}
 
 
-def shortage(steps: Iterable[Step], quotas: Mapping[str, QuotaUse], project_id: str) -> Quota | None:
-    """The fault (QUOTA-SHORT) of the first quota that these steps exceed; None: all fits, or no quota is known."""
+def shortage(steps: Iterable[Step], quotas: Mapping[str, QuotaUse], project_id: str, workers: int = 1) -> Quota | None:
+    """The fault (QUOTA-SHORT) of the first quota that these steps exceed; None: all fits, or no quota is known.
+
+    `workers` groups are made at the same time.
+    """
     makes = [step for step in steps if step.action is Action.CREATE and step.kind in RESOURCES]
     for kind, resource in RESOURCES.items():
         needed = sum(step.kind is kind for step in makes)
-        if kind is Kind.SECURITY_GROUP_RULE and any(step.kind is Kind.SECURITY_GROUP for step in makes):
-            needed += DEFAULT_RULES
+        if kind is Kind.SECURITY_GROUP_RULE:
+            needed += DEFAULT_RULES * min(workers, sum(step.kind is Kind.SECURITY_GROUP for step in makes))
         quota = quotas.get(resource)
         if needed and quota is not None and needed > quota.free:
             return Quota(

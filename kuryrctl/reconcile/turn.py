@@ -217,7 +217,7 @@ class Turn:
 
     def _shortage(self, steps: Iterable[Step]) -> KuryrError | None:
         state = self.state
-        return shortage(steps, state.policing.quotas, state.own.identity.project_id)
+        return shortage(steps, state.policing.quotas, state.own.identity.project_id, self.parts.config.workers)
 
     def _start_on_cloud(self, batch: list[Step]) -> None:
         self.schedule.start(batch)

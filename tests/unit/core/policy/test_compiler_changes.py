@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kuryrctl.core.cluster import ClusterState, Namespace, Node, Pod
 from kuryrctl.core.policy.compiler import Group, Policies, Thing, Touched
+from kuryrctl.core.policy.nodes import Nodes
 from kuryrctl.core.specs import Key
 from tests.unit.core.policy.worlds import CONFIG, random_world
 
@@ -123,3 +124,12 @@ def test_a_node_made_anew_has_another_group() -> None:
     )
     assert "security-group/node/new" in policies.groups_of(pod)
     assert policies.group("security-group/node/old") is None
+
+
+def test_nodes_made_anew_again_and_again_leave_nothing_behind() -> None:
+    nodes = Nodes()
+    for number in range(3):
+        nodes.put(Node("n1", f"uid-{number}", ("172.16.0.1",)))
+    assert nodes._names == {"security-group/node/uid-2": "n1"}
+    nodes.drop(Node("n1", "uid-0"))
+    assert nodes._names == {}

@@ -53,20 +53,31 @@ class PolicyDiff(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
         """Read both sides, compare, print."""
-        from kuryrctl.core.policy.difference import applied, policy_difference, without_policies
-        from kuryrctl.kube.documents import read_files
+        from kuryrctl.core.errors import Invalid, Owner
+        from kuryrctl.core.policy.difference import applied, policy_difference, with_twins, without_policies
+        from kuryrctl.kube.documents import cluster_of, documents, named_namespaces, replicated
 
+        if parsed_args.world and (parsed_args.live or parsed_args.against):
+            raise Invalid(
+                "--world, --live and --against are three things to compare with",
+                code="USAGE",
+                owner=Owner.USER,
+                hint="give one of them",
+            )
         settings = self.settings(parsed_args)
-        manifests = read_files(map(Path, parsed_args.filename))
+        read = list(documents(map(Path, parsed_args.filename)))
+        manifests = cluster_of(read)
         quota: tuple[QuotaUse, ...] = ()
         if parsed_args.live or parsed_args.world:
             before = _observed(settings)
-            after = applied(before, manifests)
+            after = with_twins(applied(before, manifests, named_namespaces(read)), replicated(read))
             quota = settings.cloud().quota() if parsed_args.live else ()
         elif parsed_args.against:
-            before, after = read_files(map(Path, parsed_args.against)), manifests
+            others = list(documents(map(Path, parsed_args.against)))
+            before, after = with_twins(cluster_of(others), replicated(others)), with_twins(manifests, replicated(read))
         else:
-            before, after = without_policies(manifests), manifests
+            after = with_twins(manifests, replicated(read))
+            before = without_policies(after)
         found = policy_difference(before, after, settings.config)
         if parsed_args.format == "json":
             _print_json(found, quota)

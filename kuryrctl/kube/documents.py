@@ -69,6 +69,17 @@ def parse(text: str, source: str) -> ClusterState:
     return cluster_of(_documents(text, source))
 
 
+def named_namespaces(documents: Iterable[Document]) -> frozenset[str]:
+    """The namespaces that are objects of their own there, and not only named by others."""
+    return frozenset(str(_mapping(each.body.get("metadata")).get("name")) for each in documents if _is_namespace(each))
+
+
+def replicated(documents: Iterable[Document]) -> frozenset[str]:
+    """The workloads (``namespace/name``, as `cluster_of` calls their pod) that have more than one pod."""
+    metas = [_place(each.body) for each in documents if _has_many(each.body)]
+    return frozenset(f"{meta.get('namespace') or 'default'}/{meta.get('name')}" for meta in metas)
+
+
 def cluster_of(documents: Iterable[Document]) -> ClusterState:
     """The cluster that these objects make. Raises Invalid (MANIFEST) on a bad one, and on a second of one name."""
     made: dict[tuple[Kind, str], tuple[KubeObject, Document]] = {}
@@ -191,6 +202,15 @@ def _template(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     elif body["kind"] not in _WORKLOADS:
         return None
     return _mapping(spec.get("template"))
+
+
+def _has_many(workload: Mapping[str, Any]) -> bool:
+    replicas = _mapping(workload.get("spec")).get("replicas", 1)
+    return workload["kind"] == "DaemonSet" or bool(workload["kind"] in _WORKLOADS and replicas != 1)
+
+
+def _is_namespace(document: Document) -> bool:
+    return document.body["kind"] == RESOURCES[Kind.NAMESPACE].title
 
 
 def _place(workload: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,20 +5,23 @@ Both sides are whole clusters, so nothing is asked of a live one. Does not know:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import ip_network
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
 
 from kuryrctl.core.cloud import CloudState
-from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.cluster import ClusterState, Namespace, Pod
 from kuryrctl.core.config import Config
+from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.policy.compiler import Group, Policies
 from kuryrctl.core.policy.ends import is_there
 from kuryrctl.core.policy.explain import PortChoice, Questions, choices_of
 from kuryrctl.core.policy.flows import FAMILIES, Block, End, Flow, block_of, inside
 from kuryrctl.core.policy.pieces import blocks_of, regions
+from kuryrctl.core.policy.workloads import CONTROLLERS_LABELS, workload_of
 from kuryrctl.core.specs import Key
 
 DIFF_SCHEMA = "kuryrctl.policy-diff/1"
@@ -73,20 +76,32 @@ def policy_difference(before: ClusterState, after: ClusterState, config: Config)
     return PolicyDifference(_policies(old, new), opened, closed, *_cost(old, new, config))
 
 
-def applied(base: ClusterState, manifests: ClusterState) -> ClusterState:
-    """The cluster after these manifests were applied: what has the same name is replaced, nothing is deleted."""
-    names = {pod.full_name for pod in manifests.pods.values()}
-    kept = {uid: pod for uid, pod in base.pods.items() if pod.full_name not in names}
-    new = {uid: pod for uid, pod in manifests.pods.items() if not _runs_already(pod, base)}
+def applied(base: ClusterState, manifests: ClusterState, namespaces: Collection[str] = ()) -> ClusterState:
+    """The cluster after these manifests were applied: what has the same name is replaced, nothing is deleted.
+
+    The pods that run of a workload get its template's labels and named ports. `namespaces` are those that the
+    manifests declare: of the others, which they only name, the cluster's labels stay.
+    """
+    declared = {name: manifests.namespaces[name] for name in namespaces}
+    running = {uid: workload_of(pod, manifests.pods.values()) for uid, pod in base.pods.items()}
+    known = {workload.uid for workload in running.values() if workload is not None}
+    pods = {uid: _templated(pod, template) if (template := running[uid]) else pod for uid, pod in base.pods.items()}
     return msgspec.structs.replace(
         base,
-        pods={**kept, **{pod.uid: pod for pod in base.pods.values() if pod.full_name in names}, **new},
+        pods={**{uid: pod for uid, pod in manifests.pods.items() if uid not in known}, **pods},
         nodes={**manifests.nodes, **base.nodes},
-        namespaces={**base.namespaces, **_said(manifests, base)},
+        namespaces={**manifests.namespaces, **base.namespaces, **_with_uids(declared, base)},
         policies={**base.policies, **manifests.policies},
         services={**base.services, **manifests.services},
         endpoint_slices={**base.endpoint_slices, **manifests.endpoint_slices},
     )
+
+
+def with_twins(cluster: ClusterState, workloads: Collection[str]) -> ClusterState:
+    """With a second pod of each of these (``namespace/name``): the pods of one workload speak with each other, too."""
+    firsts = [pod for pod in cluster.pods.values() if pod.full_name in workloads]
+    twins = [msgspec.structs.replace(pod, name=f"{pod.name}-1", uid=f"{pod.uid}-1", ips=()) for pod in firsts]
+    return msgspec.structs.replace(cluster, pods={**cluster.pods, **{pod.uid: pod for pod in twins}})
 
 
 def without_policies(cluster: ClusterState) -> ClusterState:
@@ -95,13 +110,23 @@ def without_policies(cluster: ClusterState) -> ClusterState:
 
 
 def placed(cluster: ClusterState, config: Config) -> ClusterState:
-    """With an address of each family for every pod that has none yet: the same one in every run."""
+    """With an address of each family for every pod that has none yet: the same one in every run.
+
+    Raises Invalid (POL-ADDRESSES) where the pod network has too few.
+    """
     taken = {address for pod in cluster.pods.values() for address in pod.ips}
     free = [_addresses(cidr) for cidr in config.pod_network.cidrs]
     pods: dict[str, Pod] = {}
     for uid, pod in sorted(cluster.pods.items(), key=lambda item: item[1].full_name):
         if not pod.ips and not pod.host_network:
-            ips = tuple(next(address for address in each if address not in taken) for each in free)
+            ips = tuple(address for each in free for address in islice((a for a in each if a not in taken), 1))
+            if len(ips) < len(free):
+                raise Invalid(
+                    f"pod {pod.full_name} finds no free address in {', '.join(config.pod_network.cidrs)}",
+                    code="POL-ADDRESSES",
+                    owner=Owner.USER,
+                    hint="give pod_network.cidrs larger subnets",
+                )
             pods[uid] = msgspec.structs.replace(pod, ips=ips)
         else:
             pods[uid] = pod
@@ -114,18 +139,18 @@ def _addresses(cidr: str) -> Iterator[str]:
     return (str(subnet[number]) for number in range(2, subnet.num_addresses - 1))
 
 
-def _runs_already(pod: Pod, base: ClusterState) -> bool:
-    """Whether a manifest's pod is one that runs, or the template of a workload whose pods do."""
-    names = (each.full_name for each in base.pods.values())
-    return any(name == pod.full_name or name.startswith(f"{pod.full_name}-") for name in names)
+def _templated(pod: Pod, template: Pod) -> Pod:
+    """The pod with its template's labels and ports; what a controller labels its pods with, it keeps."""
+    kept = {key: value for key, value in pod.labels.items() if key in CONTROLLERS_LABELS}
+    return msgspec.structs.replace(pod, labels={**kept, **template.labels}, ports=template.ports)
 
 
-def _said(manifests: ClusterState, base: ClusterState) -> Mapping[str, object]:
-    """The namespaces of the manifests; one that a manifest only names keeps the labels that it has."""
+def _with_uids(declared: Mapping[str, Namespace], base: ClusterState) -> Mapping[str, Namespace]:
+    """The namespaces with the uids that they have."""
+    known = base.namespaces
     return {
-        name: namespace
-        for name, namespace in manifests.namespaces.items()
-        if name not in base.namespaces or len(namespace.labels) > 1
+        name: msgspec.structs.replace(each, uid=known[name].uid) if name in known else each
+        for name, each in declared.items()
     }
 
 

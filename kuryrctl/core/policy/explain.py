@@ -20,6 +20,7 @@ from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, End, EndKind, Flow, 
 from kuryrctl.core.policy.groups import GroupJudge
 from kuryrctl.core.policy.kubernetes import KubernetesJudge
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
+from kuryrctl.core.policy.workloads import is_of
 
 EXPLAIN_SCHEMA = "kuryrctl.policy-explain/1"
 MATRIX_SCHEMA = "kuryrctl.policy-matrix/1"
@@ -161,7 +162,7 @@ class Questions:
         full_name = text if "/" in text else f"default/{text}"
         pods = [pod for pod in self.cluster.pods.values() if is_there(pod)]
         exact = [pod for pod in pods if pod.full_name == full_name]
-        workload = [pod for pod in pods if pod.full_name.startswith(f"{full_name}-")]
+        workload = [pod for pod in pods if is_of(pod, full_name)]
         yield from (self.ends.pod(pod) for pod in exact or sorted(workload, key=lambda pod: pod.full_name))
 
     def _ports(self, text: str) -> tuple[End, ...]:

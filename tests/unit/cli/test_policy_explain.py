@@ -143,3 +143,10 @@ def test_a_diff_with_a_saved_world_applies_the_files_to_it(world, capsys, tmp_pa
     assert document["policies"] == {"shop/open": "+"}
     assert {pair["source"]["name"] for pair in document["opened"]} == {"0.0.0.0/0", "::/0", "monitoring/scraper"}
     assert document["closed"] == []
+
+
+@pytest.mark.parametrize("words", [("--live",), ("--against", str(SHOP))])
+def test_a_diff_compares_with_one_thing(world, capsys, words) -> None:
+    settings = Settings.of_world(world, "test")
+    assert run(PolicyDiff, settings, "-f", str(SHOP), "--world", "file", *words) == 2
+    assert "three things to compare with" in capsys.readouterr().err

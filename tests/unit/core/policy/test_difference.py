@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from kuryrctl.core.cluster import ClusterState
+from kuryrctl.core.cluster import ClusterState, Pod
 from kuryrctl.core.config import Config
-from kuryrctl.core.policy.difference import PolicyDifference, applied, placed, policy_difference, without_policies
-from kuryrctl.kube.documents import parse, read_files
+from kuryrctl.core.errors import Invalid
+from kuryrctl.core.policy.difference import (
+    PolicyDifference,
+    applied,
+    placed,
+    policy_difference,
+    with_twins,
+    without_policies,
+)
+from kuryrctl.core.policy.workloads import is_of
+from kuryrctl.kube.documents import cluster_of, documents, parse, read_files, replicated
 from tests.repository import ROOT
 
 PODS = """
@@ -127,6 +137,81 @@ def test_applying_replaces_what_has_the_same_name_and_deletes_nothing() -> None:
     assert after.pods == base.pods
     assert after.policies["shop/db"].ingress
     assert lines(difference(base, after))[0] == ["shop/web shop/db-0 5432/TCP"]
+
+
+RUNNING = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web-7d9f8b6c5d-x2x4z, namespace: shop, labels: {app: web, pod-template-hash: 7d9f8b6c5d}}
+spec: {containers: []}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-admin-5f6c7b8d9f-k4k6v, namespace: shop, labels: {app: admin}}
+spec: {containers: []}
+"""
+TEMPLATE = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME, namespace: shop}
+spec: {replicas: 3, template: {metadata: {labels: {app: web, tier: front}}, spec: {containers: []}}}
+"""
+
+
+def test_a_workload_that_runs_gets_its_templates_labels() -> None:
+    after = applied(parse(RUNNING, "test"), parse(TEMPLATE.replace("NAME", "web"), "test"))
+    labels = {pod.name: dict(pod.labels) for pod in after.pods.values()}
+    assert labels == {
+        "web-7d9f8b6c5d-x2x4z": {"app": "web", "tier": "front", "pod-template-hash": "7d9f8b6c5d"},
+        "web-admin-5f6c7b8d9f-k4k6v": {"app": "admin"},
+    }
+
+
+def test_a_new_workload_is_not_one_that_runs_under_a_longer_name() -> None:
+    base = parse(RUNNING.partition("---")[2], "test")
+    after = applied(base, parse(TEMPLATE.replace("NAME", "web"), "test"))
+    assert {pod.name for pod in after.pods.values()} == {"web", "web-admin-5f6c7b8d9f-k4k6v"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("web", True),
+        ("web-0", True),
+        ("web-x2x4z", True),
+        ("web-7d9f8b6c5d-x2x4z", True),
+        ("web-admin", False),
+        ("web-admin-5f6c7b8d9f-k4k6v", False),
+        ("web-admin-0", False),
+        ("web-proxy-abcde", False),
+        ("website", False),
+    ],
+)
+def test_pods_are_a_workloads_by_their_names(name: str, expected: bool) -> None:
+    assert is_of(Pod(namespace="shop", name=name, uid="1"), "shop/web") is expected
+
+
+def test_a_namespace_that_loses_its_labels_counts_and_one_that_is_only_named_does_not() -> None:
+    declared = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: a}}"
+    base = world(declared)
+    assert applied(base, world()).namespaces["shop"].labels["team"] == "a"
+    assert "team" not in applied(base, world(), {"shop"}).namespaces["shop"].labels
+
+
+def test_replicas_of_a_workload_are_told_of_too(tmp_path: Path) -> None:
+    deny = f"{DENY}{{podSelector: {{}}}}"
+    (tmp_path / "web.yaml").write_text(TEMPLATE.replace("NAME", "web") + "---\n" + deny)
+    read = list(documents([tmp_path]))
+    alone, all_ = cluster_of(read), with_twins(cluster_of(read), replicated(read))
+    assert not any("shop/web shop/web" in line for line in lines(difference(without_policies(alone), alone))[1])
+    closed = lines(difference(without_policies(all_), all_))[1]
+    assert any(line.startswith("shop/web shop/web ") for line in closed)
+
+
+def test_a_pod_network_that_is_too_small_is_one_sentence() -> None:
+    small = msgspec.structs.replace(Config().pod_network, cidrs=("10.65.0.0/30",))
+    with pytest.raises(Invalid, match="pod shop/db-1 finds no free address"):
+        placed(world(), msgspec.structs.replace(Config(), pod_network=small))
 
 
 def test_pods_without_addresses_get_one_of_each_family_and_keep_it() -> None:

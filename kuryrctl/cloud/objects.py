@@ -241,7 +241,7 @@ class Executor:
             if refused.status == 404:
                 return None
             raise
-        if not (names.cluster_of(existing.tags) or getattr(existing, "device_owner", "") == names.DEVICE_OWNER):
+        if not _marked(existing):
             raise _not_ours(f"{step.kind} {step.id} not deleted")
         return int(existing.revision_number)
 
@@ -282,6 +282,15 @@ class Executor:
             raise
         self._log(step, id_, call, response)
         return response.body
+
+
+def _marked(existing: Port | Network | Subnet | Router | SecurityGroup) -> bool:
+    """Whether it carries a mark of ours; what takes no tags at its creation, at least in its description."""
+    if names.cluster_of(existing.tags):
+        return True
+    if isinstance(existing, Port):
+        return existing.device_owner == names.DEVICE_OWNER
+    return bool(names.cluster_of(names.described(existing.description)))
 
 
 def _subnet_fields(spec: SubnetSpec) -> Body:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 DEVICE_OWNER = "compute:kuryr"
 NAME_MAX = 255
 _CLUSTER, _ROLE, _UID, _GUARD = "kuryr:cluster=", "kuryr:kind=", "kuryr:uid=", "kuryr:guard="
+_MADE = "Made by kuryrctl"
 
 
 def tags(cluster_id: str, role: str, uid: str = "") -> tuple[str, ...]:
@@ -57,7 +58,13 @@ def description(tags_: Iterable[str]) -> str:
     The same for the same cluster, role and uid for ever; guard tags and tags of others do not count.
     """
     ours = sorted(tag for tag in tags_ if tag.startswith((_CLUSTER, _ROLE, _UID)))
-    return " ".join(("Made by kuryrctl:", *ours))
+    return " ".join((f"{_MADE}:", *ours))
+
+
+def described(description_: str) -> tuple[str, ...]:
+    """The tags that such a description names; none where it is another one."""
+    made, _, ours = description_.partition(": ")
+    return tuple(ours.split(" ")) if made == _MADE else ()
 
 
 def mac_address(cluster_id: str, *owner: str) -> str:

@@ -52,7 +52,6 @@ class Claim(Struct, frozen=True, gc=False):
 
 
 FOREIGN = Claim(Proof.FOREIGN)
-_DESCRIBED = names.description(()) + " "
 
 
 class Identity(Struct, frozen=True):
@@ -106,8 +105,7 @@ def claim_group(group: SecurityGroup, identity: Identity) -> Claim:
     prove it: Neutron accepts no tags at a group's creation.
     """
     tagged = names.cluster_of(group.tags)
-    told = group.description.removeprefix(_DESCRIBED).split(" ") if group.description.startswith(_DESCRIBED) else []
-    marks = group.tags if tagged else tuple(told)
+    marks = group.tags if tagged else names.described(group.description)
     role, id_ = names.role_of(marks), names.uid_of(marks)
     if names.cluster_of(marks) != identity.cluster_id or role not in POLICY_ROLES or not id_:
         return FOREIGN

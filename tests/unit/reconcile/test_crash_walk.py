@@ -203,3 +203,15 @@ def test_a_process_that_dies_again_and_again_converges_as_well() -> None:
             live(site, lives[-1])
         assert len(lives) > 15
         settled(site)
+
+
+def test_a_group_that_was_left_without_tags_goes_when_nobody_asks_for_it_any_more() -> None:
+    """Its name and its description prove whose it is, to the plan and to the call that deletes it."""
+    site = Site()
+    uid = _node_uid(site, "node2")
+    (group,) = [each for each in _ours(site, "security_groups") if each["name"].endswith(uid)]
+    site.set_tags(group["id"], [], "security_groups")
+    site.kube.delete_node("node2")
+    assert site.run().ok
+    assert group["id"] not in {each["id"] for each in site.cloud.objects("security_groups")}
+    settled(site)

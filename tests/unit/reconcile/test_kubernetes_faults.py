@@ -212,7 +212,7 @@ def take_over(site: Site) -> None:
     assert site.run().ok
 
 
-@pytest.mark.parametrize("naps", [(0,)], ids=["once"])
+@pytest.mark.parametrize("naps", [(0,), (0, 1, 2, 4, 8)], ids=["once", "again and again"])
 def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on(naps: tuple[int, ...]) -> None:
     """From every call of a run on: each time another one takes over, and the first one still believes it leads.
 

@@ -81,7 +81,10 @@ def replicated(documents: Iterable[Document]) -> frozenset[str]:
 
 
 def cluster_of(documents: Iterable[Document]) -> ClusterState:
-    """The cluster that these objects make. Raises Invalid (MANIFEST) on a bad one, and on a second of one name."""
+    """The cluster that these objects make; the same object in several files is one.
+
+    Raises Invalid (MANIFEST) on a bad one, and on another one of the same name.
+    """
     made: dict[tuple[Kind, str], tuple[KubeObject, Document]] = {}
     for document in documents:
         found = _decoded(document)
@@ -89,7 +92,7 @@ def cluster_of(documents: Iterable[Document]) -> ClusterState:
             continue
         kind, thing = found
         key = (kind, "/".join(filter(None, (_home(thing), thing.name))))
-        if key in made:
+        if key in made and not _is_copy(document, made[key][1]):
             raise _bad(document, f"{kind} {key[1]} is in {made[key][1].where}, too")
         made[key] = (thing, document)
     objects = [thing for thing, _ in made.values()]
@@ -206,11 +209,16 @@ def _template(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _has_many(workload: Mapping[str, Any]) -> bool:
     replicas = _mapping(workload.get("spec")).get("replicas", 1)
-    return workload["kind"] == "DaemonSet" or bool(workload["kind"] in _WORKLOADS and replicas != 1)
+    return bool(workload["kind"] == "DaemonSet" or (workload["kind"] in _WORKLOADS and replicas != 1))
 
 
 def _is_namespace(document: Document) -> bool:
-    return document.body["kind"] == RESOURCES[Kind.NAMESPACE].title
+    return bool(document.body["kind"] == RESOURCES[Kind.NAMESPACE].title)
+
+
+def _is_copy(document: Document, other: Document) -> bool:
+    """Whether two files hold the same object; twice in one file it is a mistake."""
+    return document.source != other.source and document.body == other.body
 
 
 def _place(workload: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from kuryrctl.cli.settings import Settings
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.config import Config
 from kuryrctl.core.saved_world import SavedWorld
+from tests.repository import ROOT
 from tests.unit.cli.program import run
 from tests.unit.cli.shop import SHOP
 
@@ -150,3 +152,11 @@ def test_a_diff_compares_with_one_thing(world, capsys, words) -> None:
     settings = Settings.of_world(world, "test")
     assert run(PolicyDiff, settings, "-f", str(SHOP), "--world", "file", *words) == 2
     assert "three things to compare with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/cases/policy").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_diff_works_on_each_golden_case(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(PolicyDiff, Settings(Config(), {}), "-f", str(path), "--format", "json")
+    document = json.loads(capsys.readouterr().out)
+    assert code == (21 if document["policies"] else 0)
+    assert bool(document["policies"]) is ("kind: NetworkPolicy" in path.read_text())

@@ -91,6 +91,15 @@ def test_a_folder_stands_for_all_its_manifests(tmp_path: Path) -> None:
     assert set(read_files([tmp_path]).policies) == {"shop/deny", "shop/other"}
 
 
+def test_the_same_object_in_several_files_is_one_and_a_differing_one_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(f"{DENY}---\nkind: Node\nmetadata: {{name: node1}}\n")
+    assert set(read_files([tmp_path]).nodes) == {"node1"}
+    (tmp_path / "b.yaml").write_text(DENY.replace("{podSelector: {}}", "{podSelector: {matchLabels: {app: db}}}"))
+    with pytest.raises(Invalid, match=r"network-policy shop/deny is in .*a\.yaml"):
+        read_files([tmp_path])
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     for path, told in (

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+from msgspec import Struct
 
 from kuryrctl.core.policy.allowance import Allowance, Span
 from kuryrctl.core.policy.entries import ByAddress, Entry, Parsed, span_of
@@ -34,6 +37,19 @@ class Client:
         self.gates: dict[str, tuple[Gate, ...]] | None = None
 
 
+class Alike(Struct, frozen=True):
+    """Endpoints of one port and IP version, at these addresses (sorted), with pods of the same classes."""
+
+    span: Span
+    version: int
+    pods: tuple[PodClass, ...]
+    numbers: tuple[int, ...]
+
+
+Door: TypeAlias = tuple[Gate, tuple[Alike, ...]]
+"""A gate and who is behind it."""
+
+
 def client_key(policies: Iterable[Parsed]) -> Key:
     """The key of the group of all pods that exactly these policies isolate."""
     return _vip_key("policies", *sorted(policy.policy.uid for policy in policies))
@@ -44,12 +60,21 @@ def own_key(pod_uid: str) -> Key:
     return _vip_key("pod", pod_uid)
 
 
-def reachable(view: View, policies: Sequence[Parsed], peers: Peers, pods_at: PodsAt) -> tuple[Gate, ...]:
+def sorted_out(view: View, pods_at: PodsAt) -> tuple[Door, ...]:
+    """Each gate of a Service with its ready endpoints, those together that differ by their addresses alone."""
+    doors = []
+    for front in view.fronts:
+        found: dict[tuple[Span, int, tuple[PodClass, ...]], list[int]] = {}
+        for span, (version, number) in front.backends:
+            found.setdefault((span, version, tuple(pods_at((version, number)))), []).append(number)
+        doors.append((front.gate, tuple(Alike(*kind, tuple(numbers)) for kind, numbers in found.items())))
+    return tuple(doors)
+
+
+def reachable(doors: Iterable[Door], policies: Sequence[Parsed], peers: Peers) -> tuple[Gate, ...]:
     """The gates that these policies together let their pods reach: every ready endpoint, and there is one."""
     return tuple(
-        front.gate
-        for front in view.fronts
-        if front.backends and all(allowed(policies, peers, pods_at, *backend) for backend in front.backends)
+        gate for gate, behind in doors if behind and all(_all_allowed(policies, peers, alike) for alike in behind)
     )
 
 
@@ -89,13 +114,28 @@ def _vip_key(*client: str) -> Key:
 
 def allowed(policies: Sequence[Parsed], peers: Peers, pods_at: PodsAt, span: Span, where: Address) -> bool:
     """Whether policies allow an endpoint."""
-    pods = pods_at(where)
-    return any(_by(entry, peers, pods, span, where) for policy in policies for entry in policy.egress)
+    version, number = where
+    return _all_allowed(policies, peers, Alike(span, version, tuple(pods_at(where)), (number,)))
 
 
-def _by(entry: Entry, peers: Peers, pods: Sequence[PodClass], span: Span, where: Address) -> bool:
+def _all_allowed(policies: Sequence[Parsed], peers: Peers, alike: Alike) -> bool:
+    """Whether policies together allow all of these: whoever they are, or each one by its address."""
+    with_blocks = []
+    for policy in policies:
+        for entry in policy.egress:
+            if _by(entry, peers, alike.pods, alike.span, in_block=False):
+                return True
+            blocks = entry.addresses.get(alike.version)
+            if blocks and _by(entry, peers, alike.pods, alike.span, in_block=True):
+                with_blocks.append(blocks)
+    numbers = alike.numbers
+    if any(covers(blocks, numbers[0], numbers[-1]) for blocks in with_blocks):
+        return True
+    return bool(with_blocks) and all(any(covers(each, one, one) for each in with_blocks) for one in numbers)
+
+
+def _by(entry: Entry, peers: Peers, pods: Sequence[PodClass], span: Span, *, in_block: bool) -> bool:
     """Whether one rule allows this endpoint. Where several pods report one address, all of them must be allowed."""
-    in_block = covers(entry.addresses.get(where[0], ()), where[1], where[1])
     if any(each.covers(span) for each in entry.spans):
         if entry.anybody or in_block:
             return True

@@ -24,7 +24,7 @@ from kuryrctl.core.policy.index import Changes, Index
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
 from kuryrctl.core.policy.nodes import Nodes
 from kuryrctl.core.policy.peers import Term, membership_key, namespace_key
-from kuryrctl.core.policy.ranges import Ranges, covers, network, union
+from kuryrctl.core.policy.ranges import Range, Ranges, covers, network, union
 from kuryrctl.core.policy.reach import Reach
 from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.sharing import one
@@ -246,10 +246,13 @@ class Policies:
         client = self._index.clients.get(key)
         if client is not None:
             policies = [self._egress_of(name) for name in client.policies]
+            gates: dict[tuple[int, Span], list[Range]] = {}
+            for (version, number), span in self._reach.gates(client):
+                gates.setdefault((version, span), []).append((number, number))
             allowances = [
-                at(vip, span)
-                for vip, span in self._reach.gates(client)
-                if not any(policy.to_anybody(vip[0], span) for policy in policies)
+                Allowance((span,), addresses={version: union(vips)})
+                for (version, span), vips in gates.items()
+                if not any(policy.to_anybody(version, span) for policy in policies)
             ]
             return rules(put_together(allowances), key, Direction.EGRESS, self._versions)
         own = self._reach.own.get(key)

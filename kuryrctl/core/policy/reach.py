@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from kuryrctl.core.policy.allowance import Span
-from kuryrctl.core.policy.clients import Client, allowed, opens_by_address, own_fronts, own_key, reachable
+from kuryrctl.core.policy.clients import (
+    Client,
+    Door,
+    allowed,
+    opens_by_address,
+    own_fronts,
+    own_key,
+    reachable,
+    sorted_out,
+)
 from kuryrctl.core.policy.entries import Parsed
 from kuryrctl.core.policy.index import Changes, Index
 from kuryrctl.core.policy.vips import Address, Gate, Services, Translation, View
@@ -34,6 +43,7 @@ class Reach:
         self._hairpins_of: dict[str, set[Key]] = {}
         self._open_to: dict[str, set[str]] = defaultdict(set)
         self._openers: dict[str, set[str]] = {}
+        self._doors: dict[str, tuple[Door, ...]] = {}
         self.own: dict[Key, tuple[OwnGate, ...]] = {}
 
     def put(self, thing: Service | EndpointSlice, changes: Changes) -> None:
@@ -62,6 +72,7 @@ class Reach:
 
     def settle(self, changes: Changes) -> None:
         """Look again at what the changes concern. The last thing to do for every change."""
+        self._doors.clear()
         for where in changes.addresses:
             changes.services.update(self._services.at(where))
         if changes.namespaces:
@@ -69,27 +80,27 @@ class Reach:
             changes.services.update(name for name in names if name.partition("/")[0] in changes.namespaces)
         for name in changes.services:
             self._look(name, changes)
+        others = [name for name in self._services.names() if name not in changes.services] if changes.policies else []
         for policy in changes.policies:
-            self._turn_openers(policy, changes.services)
+            self._turn_openers(policy, changes.services, others)
         for uid in changes.endpoints:
             self._turn_own(uid, changes)
 
-    def _turn_openers(self, policy: str, looked_at: set[str]) -> None:
-        """Find what a policy that came, changed or went opens now, of the Services that were not looked at."""
-        opened = set(self._find_openers(policy, looked_at)) | self._open_to[policy] & looked_at
+    def _turn_openers(self, policy: str, looked_at: set[str], others: list[str]) -> None:
+        """Find what a policy that came, changed or went opens now, of the `others`: those that were not looked at."""
+        opened = set(self._find_openers(policy, others)) | self._open_to[policy] & looked_at
         for name in self._open_to[policy] - opened:
             self._openers[name].discard(policy)
         for name in opened:
             self._openers[name].add(policy)
         self._open_to[policy] = opened
 
-    def _find_openers(self, policy: str, looked_at: set[str]) -> Iterator[str]:
+    def _find_openers(self, policy: str, services: list[str]) -> Iterator[str]:
         parsed = self._index.policies.get(policy)
         if parsed is None:
             return
-        for name in self._services.names():
-            fronts = self._services.of(name).fronts if name not in looked_at else ()
-            firsts = [front.backends[0] for front in fronts if front.backends]
+        for name in services:
+            firsts = [front.backends[0] for front in self._services.of(name).fronts if front.backends]
             if any(allowed([parsed], self._index.peers, self._index.classes_at, *first) for first in firsts):
                 yield name
 
@@ -161,8 +172,9 @@ class Reach:
             changes.pods.add(uid)
 
     def _reachable(self, client: Client, name: str) -> tuple[Gate, ...]:
-        policies = self._parsed(client.policies)
-        return reachable(self._services.of(name), policies, self._index.peers, self._index.classes_at)
+        if name not in self._doors:
+            self._doors[name] = sorted_out(self._services.of(name), self._index.classes_at)
+        return reachable(self._doors[name], self._parsed(client.policies), self._index.peers)
 
     def _parsed(self, policies: Iterable[str]) -> list[Parsed]:
         return [self._index.policies[name] for name in policies]

@@ -253,12 +253,10 @@ def _no_node_port(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a VIP's rule comes when the first endpoint is allowed")
 def _too_early(patch: pytest.MonkeyPatch) -> None:
-    def reachable(view: vips.View, policies: list[Parsed], all_: Peers, at: clients.PodsAt) -> tuple[vips.Gate, ...]:
-        return tuple(
-            front.gate
-            for front in view.fronts
-            if any(clients.allowed(policies, all_, at, *one) for one in front.backends)
-        )
+    right = clients.reachable
+
+    def reachable(doors: list[clients.Door], *about: Any) -> tuple[vips.Gate, ...]:
+        return tuple(gate for gate, behind in doors if any(right([(gate, (alike,))], *about) for alike in behind))
 
     patch.setattr(reach, "reachable", reachable)
 
@@ -272,8 +270,8 @@ def _never(patch: pytest.MonkeyPatch) -> None:
 def _one_policy(patch: pytest.MonkeyPatch) -> None:
     right = clients.reachable
 
-    def reachable(view: vips.View, policies: list[Parsed], *about: Any) -> tuple[vips.Gate, ...]:
-        return right(view, policies[:1], *about)
+    def reachable(doors: list[clients.Door], policies: list[Parsed], *about: Any) -> tuple[vips.Gate, ...]:
+        return right(doors, policies[:1], *about)
 
     patch.setattr(reach, "reachable", reachable)
 
@@ -282,9 +280,9 @@ def _one_policy(patch: pytest.MonkeyPatch) -> None:
 def _target_port(patch: pytest.MonkeyPatch) -> None:
     right = clients.reachable
 
-    def reachable(view: vips.View, *about: Any) -> tuple[vips.Gate, ...]:
-        ports = {front.gate: front.backends[0][0] for front in view.fronts if front.backends}
-        return tuple((gate[0], ports[gate]) for gate in right(view, *about))
+    def reachable(doors: list[clients.Door], *about: Any) -> tuple[vips.Gate, ...]:
+        ports = {gate: behind[0].span for gate, behind in doors if behind}
+        return tuple((gate[0], ports[gate]) for gate in right(doors, *about))
 
     patch.setattr(reach, "reachable", reachable)
 

@@ -149,7 +149,8 @@ class Neutron:
         try:
             return [Executor(self._client, ids, self._log).execute(step)]
         except Refused as refused:
-            return [refused.error(f"{step.action} of {_object(step)} failed")]
+            resource = str(step.kind).replace("-", "_")
+            return [quota.refusal(self._client, refused, resource, f"{step.action} of {_object(step)} failed")]
         except KuryrError as error:
             return [error]
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import ADDRESS_TAKEN, MAC_IN_USE, OVER_QUOTA, Refused
-from kuryrctl.cloud.quota import port_quota, quota_error
+from kuryrctl.cloud.quota import quota_error, quota_of
 from kuryrctl.cloud.transport import Response
 from kuryrctl.cloud.wire import PORTS, SUBNETS, Body
 from kuryrctl.core import names
@@ -179,7 +179,7 @@ class PortMaker:
     def _over_quota(self, wanted: Sequence[Wanted], refused: Refused) -> None:
         """Fill the quota to its limit; what does not fit is told quota, limit and use."""
         try:
-            quota = port_quota(self._client)
+            quota = quota_of(self._client, "port")
         except (Refused, KuryrError):
             self._fail(wanted, refused)
             return

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
-from kuryrctl.cloud.faults import QUOTA_HINT
+from kuryrctl.cloud.faults import OVER_QUOTA, QUOTA_HINT, Refused
 from kuryrctl.core.cloud import UNLIMITED, QuotaUse
-from kuryrctl.core.errors import Owner, Quota
+from kuryrctl.core.errors import KuryrError, Owner, Quota
 
 
 class _Detail(Struct, frozen=True):
@@ -28,12 +28,25 @@ def quotas(client: Client) -> tuple[QuotaUse, ...]:
     )
 
 
-def port_quota(client: Client) -> QuotaUse:
-    """The quota of ports."""
+def quota_of(client: Client, resource: str) -> QuotaUse:
+    """The quota of one resource (``port``)."""
     return next(
-        (quota for quota in quotas(client) if quota.resource == "port"),
-        QuotaUse(resource="port", used=0, limit=UNLIMITED),
+        (quota for quota in quotas(client) if quota.resource == resource),
+        QuotaUse(resource=resource, used=0, limit=UNLIMITED),
     )
+
+
+def refusal(client: Client, refused: Refused, resource: str, what: str) -> KuryrError:
+    """What a refused creation of this resource means; a used-up quota is told with limit and use if they can be read.
+
+    `what` names what was not done, as for `Refused.error`.
+    """
+    if refused.type != OVER_QUOTA:
+        return refused.error(what)
+    try:
+        return quota_error(quota_of(client, resource), what, client.project_id, refused.request_id)
+    except (Refused, KuryrError):
+        return refused.error(what)
 
 
 def quota_error(quota: QuotaUse, what: str, project_id: str, request_id: str = "") -> Quota:
@@ -42,6 +55,6 @@ def quota_error(quota: QuotaUse, what: str, project_id: str, request_id: str = "
         f'{what}: quota "{quota.resource}" of project {project_id} is used up ({quota.used} of {quota.limit})',
         code="NET-QUOTA",
         owner=Owner.NEUTRON,
-        hint=QUOTA_HINT,
+        hint=QUOTA_HINT if quota.resource == "port" else "openstack quota set raises it",
         request_id=request_id,
     )

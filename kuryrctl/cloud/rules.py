@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
-from kuryrctl.cloud.faults import Refused, vanished
+from kuryrctl.cloud.faults import OVER_QUOTA, Refused, vanished
 from kuryrctl.cloud.ports import SPLIT, Log
+from kuryrctl.cloud.quota import refusal
 from kuryrctl.cloud.wire import RULES, Body
 from kuryrctl.core.cloud import SecurityGroupRule
 from kuryrctl.core.errors import Conflict, KuryrError
@@ -73,6 +74,11 @@ class RuleMaker:
         looked_up: bool,
     ) -> None:
         """Some exist (409), or nobody knows (no answer): look; then the rest again, in halves where one must be bad."""
+        if isinstance(fault, Refused) and fault.type == OVER_QUOTA:
+            what = f"{len(steps)} rules of {steps[0].subject or _spec(steps[0]).group} not created"
+            error = refusal(self._client, fault, RULES.singular, what)
+            results |= dict.fromkeys((step.key for step in steps), error)
+            return
         status = fault.status if isinstance(fault, Refused) else 0
         unknown = status == 0 or status >= 500
         rest = list(steps)

@@ -30,7 +30,8 @@ from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.rules import content, content_of_spec, text
 from kuryrctl.core.specs import Key, RuleSpec
 
-_ISOLATING = ("security-group/policy-ingress/", "security-group/policy-egress/")
+ISOLATING = ("security-group/policy-ingress/", "security-group/policy-egress/")
+"""How the keys of the groups that isolate begin: those of ingress, those of egress."""
 _POD_PORT = f"port/{POD}/"
 
 
@@ -161,7 +162,7 @@ class Policed:
         for id_ in sorted(carried.difference(ids.values())):
             for other in sorted(self.groups.naming(id_)):
                 after += self._free_adds(other)
-        if port is not None and any(key.startswith(_ISOLATING) for key in joined):
+        if port is not None and any(key.startswith(ISOLATING) for key in joined):
             after += self._peers_of(joined)
         own = pod_key(uid)
         return Order(tuple(dict.fromkeys(needs)), tuple(key for key in dict.fromkeys(after) if key != own))
@@ -242,7 +243,7 @@ class Policed:
         port = next(iter(self._ports.of(port_key)), None)
         carried = set(port.security_groups) if port else set()
         wanted = self.lists.of(port_key.removeprefix(_POD_PORT)) or ()
-        return not any(key.startswith(_ISOLATING) and self.id_of(key) not in carried for key in wanted)
+        return not any(key.startswith(ISOLATING) and self.id_of(key) not in carried for key in wanted)
 
     def _removal(self, step_key: Key, group: SecurityGroup, proves: Callable[[str], bool]) -> Iterator[Step]:
         """A group that nobody is to carry goes when nobody does, and no rule of ours names it."""

@@ -19,6 +19,7 @@ from msgspec import Struct
 from kuryrctl.core.cluster import KuryrNode, KuryrPort, Node, Pod
 from kuryrctl.core.errors import KuryrError, NotFound
 from kuryrctl.core.names import shortened
+from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.kube.api import Api
 from kuryrctl.kube.transport import MERGE_PATCH
 from kuryrctl.kube.wire import API_VERSION, micro_time
@@ -42,7 +43,7 @@ class ObjectRef(Struct, frozen=True, rename="camel"):
     uid: str
 
     @classmethod
-    def of(cls, obj: Pod | Node | KuryrPort | KuryrNode) -> ObjectRef:
+    def of(cls, obj: Pod | Node | KuryrPort | KuryrNode | NetworkPolicy) -> ObjectRef:
         """The reference to an observed object."""
         match obj:
             case Pod():
@@ -54,6 +55,8 @@ class ObjectRef(Struct, frozen=True, rename="camel"):
                 return cls(API_VERSION, "KuryrPort", obj.namespace, obj.name, obj.uid)
             case KuryrNode():
                 return cls(API_VERSION, "KuryrNode", "", obj.name, obj.uid)
+            case NetworkPolicy():
+                return cls("networking.k8s.io/v1", "NetworkPolicy", obj.namespace, obj.name, obj.uid)
 
 
 class _Told(Struct, frozen=True):

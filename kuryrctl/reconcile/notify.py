@@ -1,26 +1,94 @@
-"""Telling the users of a pod why it has no network: Kubernetes Events with stable reasons.
+"""Telling users why a pod has no network, or a policy no effect: Kubernetes Events with stable reasons.
 
 Does not know: when a step is tried again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from kuryrctl.core.cluster import Pod
 from kuryrctl.core.errors import KuryrError, Retryable
+from kuryrctl.core.kinds import Kind
+from kuryrctl.core.plan import Step
+from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.specs import Key
+from kuryrctl.core.subjects import CLUSTER, subject_of_key, uid_of_key
+from kuryrctl.kube import ObjectRef
+from kuryrctl.reconcile.contracts import Cluster
 from kuryrctl.reconcile.schedule import STALE_CODES, Fault
+from kuryrctl.reconcile.state import State
 
 REASONS = {
     "NET-QUOTA": "KuryrQuotaExceeded",
+    "QUOTA-SHORT": "KuryrQuotaExceeded",
     "NET-NO-ADDRESS": "KuryrNoFreeAddress",
     "NET-ADDRESS-TAKEN": "KuryrAddressTaken",
 }
-DEFAULT_REASON = "KuryrPortFailed"
+POD_REASON = "KuryrPortFailed"
+POLICY_REASON = "KuryrPolicyFailed"
 PATIENCE = 3
 """How often something that may pass by itself has to fail before people are told."""
 
+ALIKE_S = 60.0
+"""So long after one fault nothing is told of others with the same code that concern the same user's object."""
 
-def reason(error: KuryrError) -> str:
+
+class Teller:
+    """Writes Events on pods and NetworkPolicies; `submit` runs a job beside the steps. Owned by the turn thread."""
+
+    def __init__(self, cluster: Cluster, state: State, submit: Callable[[Callable[[], None]], None]) -> None:
+        self._cluster = cluster
+        self._state = state
+        self._submit = submit
+        self._told: dict[tuple[str, str], tuple[Key, float]] = {}
+        self._short: set[str] = set()
+
+    def faults(self, faults: Iterable[Fault], now: float) -> None:
+        """Tell of what failed at `now` (monotonic seconds): of many rules of a policy that fail alike, of one."""
+        for fault in filter(worth_telling, faults):
+            for whom in self._concerned(fault.step):
+                alike = whom.uid, fault.error.code
+                key, at_s = self._told.get(alike, ("", now - ALIKE_S))
+                if fault.step.key == key or now - at_s >= ALIKE_S:
+                    self._told[alike] = fault.step.key, now
+                    self._tell(whom, fault.error)
+        self._told = {alike: last for alike, last in self._told.items() if now - last[1] < ALIKE_S}
+
+    def shortage(self, error: KuryrError | None, withheld: Iterable[Step]) -> None:
+        """Tell those whose groups are not even tried, each once while it lasts. None: it is over."""
+        if error is None:
+            self._short.clear()
+            return
+        for step in withheld:
+            subject = subject_of_key(step.key)
+            if subject in self._short:
+                continue
+            self._short.add(subject)
+            for whom in self._concerned(step):
+                if whom.uid not in self._short:
+                    self._short.add(whom.uid)
+                    self._tell(whom, error)
+
+    def _concerned(self, step: Step) -> Iterator[Pod | NetworkPolicy]:
+        """The pod whose port or KuryrPort it is, or the policies whose group it is, or whose rules name that group."""
+        subject = subject_of_key(step.key)
+        if step.kind in (Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE) and subject != CLUSTER:
+            yield from self._state.policing.policies_with(subject)
+            return
+        pod = self._state.pods.get(uid_of_key(step.key))
+        if pod is not None:
+            yield pod
+
+    def _tell(self, whom: Pod | NetworkPolicy, error: KuryrError) -> None:
+        args = ObjectRef.of(whom), "Warning", reason(error, whom), text(error)
+        self._submit(partial(self._cluster.event, *args))
+
+
+def reason(error: KuryrError, whom: Pod | NetworkPolicy) -> str:
     """The reason of the Event about an error."""
-    return REASONS.get(error.code, DEFAULT_REASON)
+    return REASONS.get(error.code, POD_REASON if isinstance(whom, Pod) else POLICY_REASON)
 
 
 def worth_telling(fault: Fault) -> bool:

@@ -26,7 +26,7 @@ from kuryrctl.reconcile.schedule import STALE_CODES, Fault
 from kuryrctl.reconcile.turn import Done, Parts, Turn
 
 TRIES = 3
-"""How often a run tries a step whose failure may pass by itself, and how often it observes the world anew."""
+"""How often a run tries a step or an observation whose failure may pass by itself, and how often it observes anew."""
 STOP_S = 10.0
 
 
@@ -108,7 +108,7 @@ def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
     `look` is called after each observation, before anything is done; what it raises ends the run.
     """
     for last in (False,) * (TRIES - 1) + (True,):
-        observe(turn)
+        _observe_patiently(turn)
         turn.check()
         look()
         turn.schedule.rest_no_more()
@@ -160,6 +160,18 @@ def execute(turn: Turn) -> None:
 def networks(config: Config) -> tuple[str, ...]:
     """The networks that the configuration names: they may be another project's."""
     return tuple(name for name in (config.pod_network.name, config.external_network) if name)
+
+
+def _observe_patiently(turn: Turn) -> None:
+    """Observe, and where a list failed that may succeed later, again after a rest: as a step is tried."""
+    for failures in range(TRIES - 1):
+        try:
+            observe(turn)
+        except Retryable as error:
+            time.sleep(max(error.after_s, turn.parts.first_rest_s * 2**failures))
+        else:
+            return
+    observe(turn)
 
 
 def _drain(turn: Turn) -> None:

@@ -7,7 +7,7 @@ Does not know: pods' ports, threads, calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,7 +16,7 @@ from kuryrctl.core.cloud import CloudState, Port, QuotaUse, SecurityGroup, Secur
 from kuryrctl.core.cluster import ClusterState, KuryrNode, Namespace, Node, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.diff import POLICY_KINDS
-from kuryrctl.core.diff_groups import Policed
+from kuryrctl.core.diff_groups import ISOLATING, Policed
 from kuryrctl.core.forecast import RESOURCES
 from kuryrctl.core.group_index import Groups, Lists
 from kuryrctl.core.index import Own, Ports
@@ -29,7 +29,7 @@ from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.specs import Key
 from kuryrctl.core.subjects import Subject, pod_subject
 from kuryrctl.kube import KubeObject
-from kuryrctl.reconcile.moments import Moments
+from kuryrctl.reconcile.moments import Moments, older
 
 Held: TypeAlias = Namespace | NetworkPolicy | Service | EndpointSlice
 Thing: TypeAlias = Held | Pod | Node | KuryrNode
@@ -64,6 +64,23 @@ class Policing:
         role, id_ = key.split("/")[1:3]
         return self._who.get(id_[:_UID_LENGTH], f"{role} {id_}")
 
+    def policies_with(self, key: Key) -> Iterator[NetworkPolicy]:
+        """Whose group this is, or whose rules name it, or by whose leave its pods reach a Service."""
+        uids = {each.split("/")[2][:_UID_LENGTH] for each in self._asking(key) if each.startswith(ISOLATING)}
+        return (policy for policy in self.policies.values() if policy.uid in uids)
+
+    def _asking(self, key: Key) -> Iterator[Key]:
+        if key.startswith(ISOLATING):
+            yield key
+        elif key.startswith("security-group/vip/"):
+            for uid in self.lists.carriers(key):
+                yield from (each for each in self.lists.of(uid) or () if each.startswith(ISOLATING[1]))
+        else:
+            for other in filter(lambda each: each.startswith(ISOLATING), self._compiled.keys()):
+                group = self._compiled.group(other)
+                if group and any(rule.remote_group == key for rule in group.rules):
+                    yield other
+
     # -- the cluster
 
     def compile(self, cluster: ClusterState) -> None:
@@ -94,7 +111,7 @@ class Policing:
     def take_relist(self, observed: ClusterState, moments: Moments, mark: int) -> None:
         """Hold a second reading, begun at `mark`, against what events told.
 
-        What changed since is kept; what the reading lacks goes when the reading before lacked it, too.
+        What changed since, or is newer, is kept; what the reading lacks goes when the reading before lacked it, too.
         """
         for kind, held in self._held.items():
             if kind not in observed.complete:
@@ -105,7 +122,8 @@ class Policing:
             for name in missing & self._missing.get(kind, set()):
                 del held[name]
             self._missing[kind] = missing
-            held.update({name: thing for name, thing in listed.items() if name not in changed})
+            stale = {name for name, thing in listed.items() if name in held and _older(thing, held[name])}
+            held.update({name: thing for name, thing in listed.items() if name not in changed | stale})
 
     def change(self, thing: KubeObject, *, deleted: bool, moments: Moments) -> set[Subject]:
         """One object was added, changed or deleted; others than those held here concern nobody."""
@@ -115,6 +133,8 @@ class Policing:
         held = self._held[kind]
         known = held.get(name)
         if deleted and (known is None or known.uid != thing.uid):
+            return set()
+        if known is not None and not deleted and _older(thing, known):
             return set()
         moments.touch(f"{kind}/{name}")
         concerned: set[Subject] = set()
@@ -216,6 +236,10 @@ class Policing:
     def _list(self, uid: str) -> frozenset[Key]:
         pod = self._pods().get(uid)
         return self.lists.put(uid, self._compiled.groups_of(pod) if pod and pod.wants_port else None)
+
+
+def _older(thing: Held, known: Held) -> bool:
+    return older(thing.resource_version, known.resource_version)
 
 
 def _kind(thing: Held) -> Kind:

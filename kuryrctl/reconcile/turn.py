@@ -10,12 +10,11 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from msgspec import Struct
 
 from kuryrctl.core import diff_own
-from kuryrctl.core.cluster import KuryrPort, Pod
+from kuryrctl.core.cluster import KuryrPort
 from kuryrctl.core.config import Config
 from kuryrctl.core.desired import own_specs
 from kuryrctl.core.diff import Difference, Scope, difference, ordered, refuse_mass_deletion, subject_difference
@@ -26,11 +25,11 @@ from kuryrctl.core.forecast import RESOURCES, shortage
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Plan, Step
 from kuryrctl.core.specs import KuryrNodeSpec, KuryrPortSpec, RuleSpec
-from kuryrctl.core.subjects import CLUSTER, subject_of_key, uid_of_key
-from kuryrctl.kube import ObjectRef
-from kuryrctl.reconcile import jobs, notify
+from kuryrctl.core.subjects import CLUSTER, subject_of_key
+from kuryrctl.reconcile import jobs
 from kuryrctl.reconcile.audit import AuditLog
 from kuryrctl.reconcile.contracts import Cloud, Cluster
+from kuryrctl.reconcile.notify import Teller
 from kuryrctl.reconcile.pool import Pool
 from kuryrctl.reconcile.schedule import FIRST_REST_S, Fault, Schedule
 from kuryrctl.reconcile.state import State
@@ -96,6 +95,7 @@ class Turn:
         self._cloud_pool = Pool("cloud", parts.config.workers)
         self._cluster_pool = Pool("cluster", CLUSTER_WORKERS)
         self._side_pool = Pool("side", 2)
+        self._teller = Teller(parts.cluster, self.state, self._side_pool.submit)
 
     # -- planning
 
@@ -136,8 +136,10 @@ class Turn:
     def limit(self) -> None:
         """Withhold every deletion where too many owners are merely absent, and what the quotas have no room for."""
         state = self.state
-        self.short = self._shortage(self.schedule.pending())
-        waiting = [step for step in self.schedule.pending() if step.action is Action.DELETE]
+        pending = self.schedule.pending()
+        self.short = self._shortage(pending)
+        self._teller.shortage(self.short, (step for step in pending if not self._may_make(step)))
+        waiting = [step for step in pending if step.action is Action.DELETE]
         free = reported_free((step.id for step in waiting), state.ports, state.kuryr_nodes, state.assignments)
         try:
             refuse_mass_deletion(
@@ -183,9 +185,9 @@ class Turn:
             fault = self.schedule.finish(outcome, now)
             if fault:
                 faults.append(fault)
-                self._tell(fault)
             elif self.keep_done:
                 self.done.append(outcome.step)
+        self._teller.faults(faults, now)
         return faults
 
     def submit(self, job: Callable[[], object]) -> None:
@@ -213,6 +215,10 @@ class Turn:
     def _may(self, step: Step) -> bool:
         if step.action is Action.DELETE:
             return self.withheld is None
+        return self._may_make(step)
+
+    def _may_make(self, step: Step) -> bool:
+        """Whether the quotas have room for it."""
         return self.short is None or step.action is not Action.CREATE or step.kind not in RESOURCES
 
     def _shortage(self, steps: Iterable[Step]) -> KuryrError | None:
@@ -274,15 +280,6 @@ class Turn:
                 self.parts.cluster.delete_expired_probes(time.time())
         except KuryrError as error:
             _log.warning("old probes not removed: %s", error.message)
-
-    def _tell(self, fault: Fault) -> None:
-        pod = self.state.pods.get(uid_of_key(fault.step.key))
-        if pod is None or not notify.worth_telling(fault):
-            return
-        self._side_pool.submit(partial(self._event, pod, fault.error))
-
-    def _event(self, pod: Pod, error: KuryrError) -> None:
-        self.parts.cluster.event(ObjectRef.of(pod), "Warning", notify.reason(error), notify.text(error))
 
 
 class _Batcher:

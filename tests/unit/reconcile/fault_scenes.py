@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from kuryrctl.cloud import Neutron
 from kuryrctl.core.cloud import CloudState
-from kuryrctl.core.cluster import KuryrPort, Plugged
+from kuryrctl.core.cluster import ClusterState, KuryrPort, Plugged
 from kuryrctl.core.errors import KuryrError, Retryable
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Step
@@ -80,6 +80,12 @@ class Listening(Kube):
     """The cluster, whose writes the witness hears of."""
 
     witness: Witness
+
+    def observe(self) -> tuple[ClusterState, Mapping[Kind, KuryrError]]:
+        found, errors = super().observe()
+        for error in errors.values():
+            _hurry(error)
+        return found, errors
 
     def write_kuryr_port(self, port: KuryrPort) -> KuryrPort:
         self.witness.telling(port)

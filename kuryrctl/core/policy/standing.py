@@ -16,6 +16,7 @@ from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Step
 from kuryrctl.core.policy.compiler import Group, Policies
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
+from kuryrctl.core.rules import content, content_of_spec
 from kuryrctl.core.specs import Key, RuleSpec
 
 POLICY_ROLES = ("policy-ingress", "policy-egress")
@@ -25,7 +26,7 @@ IN_SYNC = "in sync"
 class GroupStanding(Struct, frozen=True):
     """A group of a policy, or one of its peers: `id` is the cloud's, empty where it does not exist yet.
 
-    `rules` should be there and `rules_there` are; `pods` should carry it and `pods_there` of them do.
+    `rules` should be there and `rules_there` of them are; `pods` should carry it and `pods_there` of them do.
     """
 
     key: Key
@@ -108,15 +109,17 @@ def _standing(policy: NetworkPolicy, own: tuple[Key, ...], world: World, steps: 
 
 
 def _group(key: Key, group: Group | None, world: World) -> GroupStanding:
-    found = next(iter(world.policed.groups.of(key)), None)
+    groups, rules = world.policed.groups, group.rules if group else ()
+    found = next(iter(groups.of(key)), None)
+    wanted = {content_of_spec(rule, groups.id_of) for rule in rules}
     carriers = set(map(pod_key, world.policed.lists.carriers(key)))
     there = world.ports.carriers(found.id) if found else frozenset()
     return GroupStanding(
         key=key,
         id=found.id if found else "",
         name=group.spec.name if group else "",
-        rules=group.rules if group else (),
-        rules_there=len(found.security_group_rules) if found else 0,
+        rules=rules,
+        rules_there=len(wanted & set(map(content, found.security_group_rules))) if found else 0,
         pods=len(carriers),
         pods_there=len(carriers & there),
     )

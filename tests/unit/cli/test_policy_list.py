@@ -64,6 +64,20 @@ def test_a_deleted_rule_is_pending_and_a_failure(site, capsys) -> None:
     assert "lacks it: ingress" in shown["first_reason"]
 
 
+def test_a_foreign_rule_does_not_stand_for_a_deleted_one(site, capsys) -> None:
+    rule = rule_of(site)
+    site.cloud.request("DELETE", f"/security-group-rules/{rule['id']}")
+    other = {
+        "security_group_id": rule["security_group_id"], "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+        "port_range_min": 22, "port_range_max": 22,
+    }  # fmt: skip
+    body = json.dumps({"security_group_rule": other}).encode()
+    assert site.cloud.request("POST", "/security-group-rules", body=body).status == 201
+    _, shown = asked(site, capsys, PolicyShow, "shop/db")
+    (group,) = shown["groups"]
+    assert "rules 1 of 2" in group
+
+
 def test_a_peer_that_does_not_carry_its_group_yet_is_counted(site, capsys) -> None:
     site.kube.relabel("pods", "shop", "web-0", {"app": "other"})
     _, (row,) = asked(site, capsys, PolicyList)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_network
-from socket import AF_INET, AF_INET6, inet_pton
+from ipaddress import IPv6Address, ip_network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TypeAlias
 
 Range: TypeAlias = tuple[int, int]
@@ -65,11 +65,11 @@ def network(cidr: str) -> tuple[int, Range]:
 
 def cidrs(version: int, ranges: Ranges) -> Iterator[str]:
     """The fewest CIDRs that hold exactly these addresses, in their order."""
-    made = IPv4Address if version == 4 else IPv6Address
     for first, last in ranges:
         at = first
         while at <= last:
             aligned = (at & -at).bit_length() - 1 if at else BITS[version]
             bits = min(aligned, (last - at + 1).bit_length() - 1)
-            yield f"{made(at)}/{BITS[version] - bits}"
+            text = inet_ntop(AF_INET, at.to_bytes(4)) if version == 4 else str(IPv6Address(at))
+            yield f"{text}/{BITS[version] - bits}"
             at += 1 << bits

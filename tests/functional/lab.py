@@ -47,6 +47,14 @@ spec:
         args: [netexec, --http-port=8080]
         readinessProbe: {{httpGet: {{path: /hostname, port: 8080}}, periodSeconds: 1}}
 """
+START_API_SERVER = """
+import os
+from kuryrctl.lab.kubernetes.control_plane import start_api_server
+from kuryrctl.lab.lab import context_of
+from kuryrctl.lab.layout import Layout
+
+start_api_server(context_of(Layout.of(os.environ)))
+"""
 
 
 class Done:
@@ -121,6 +129,10 @@ class Lab:
         pid = self.context.processes.pid(component)
         assert pid, f"{component} does not run"
         return pid
+
+    def start_api_server(self) -> None:
+        """By a process that ends: the server is not to be a child of the tests'."""
+        self.run(sys.executable, "-c", START_API_SERVER)
 
     def up(self) -> None:
         """Start what was killed."""

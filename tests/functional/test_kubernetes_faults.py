@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from kuryrctl.lab import kuryr
-from kuryrctl.lab.kubernetes.control_plane import API_SERVER, start_api_server
+from kuryrctl.lab.kubernetes.control_plane import API_SERVER
 from tests.faults.kubernetes import LASTING, PASSING
 from tests.faults.proxy import Proxy, Rule, kubeconfig_of, of_kubeconfig
 from tests.functional.lab import Lab, wait_for
 
-pytestmark = pytest.mark.long
 PODS = 10
 LEASE_S = 15
 MOST_CALLS = 900
@@ -36,8 +36,8 @@ Record = Callable[[str, object], None]
 class Site:
     """Engines whose cluster has faults: `kube` is the proxy between."""
 
-    def __init__(self, lab: Lab, folder: Path, kube: Proxy) -> None:
-        self.lab, self.kube = lab, kube
+    def __init__(self, lab: Lab, namespace: str, folder: Path, kube: Proxy) -> None:
+        self.lab, self.namespace, self.kube = lab, namespace, kube
         self._log = folder / "engine.log"
         self._log.touch()
         config = msgspec.yaml.decode(lab.layout.kuryr_yaml.read_bytes())
@@ -65,45 +65,67 @@ class Site:
     def log(self) -> str:
         return self._log.read_text()[-6000:]
 
-    def wrong(self, namespace: str) -> list[str]:
+    def says(self, words: str) -> Callable[[], bool]:
+        """Whether an engine has said these words since now."""
+        begin = self._log.stat().st_size
+        return lambda: words.encode() in self._log.read_bytes()[begin:]
+
+    def wrong(self) -> list[str]:
         """What is leaked, doubled or not served."""
         everywhere = {pod["metadata"]["uid"] for pod in self.lab.get("pods", "-A")["items"]}
         ports = [port["device_id"] for port in self.lab.pod_ports()]
         leaked = [f"leaked: {uid}" for uid in ports if uid not in everywhere]
         doubled = [f"doubled: {uid}" for uid in set(ports) if ports.count(uid) > 1]
-        mine = {pod["metadata"]["uid"] for pod in self.lab.pods(namespace)}
+        mine = {pod["metadata"]["uid"] for pod in self.lab.pods(self.namespace)}
         return leaked + doubled + [f"without a port: {uid}" for uid in mine - set(ports)]
 
-    def settled(self, namespace: str) -> None:
-        """Each pod has one port, no port serves nobody, and there is nothing left to do."""
-        wait_for(lambda: not self.wrong(namespace), 60, lambda: (self.wrong(namespace), self.log()))
+    def served(self) -> None:
+        """Each pod has one port, and no port serves nobody."""
+        wait_for(lambda: not self.wrong(), 60, lambda: (self.wrong(), self.log()))
+
+    def settled(self) -> None:
+        """All are served, and there is nothing left to do."""
+        self.served()
         plan = self.lab.kuryrctl("reconcile", "--dry-run", check=False)
         assert plan.returncode == 0, plan
 
     @contextmanager
-    def rollout(self) -> Iterator[str]:
+    def rollout(self) -> Iterator[None]:
         """Ten pods come; after what the test does meanwhile, all run; then they go, and nothing of them stays."""
         before = len(self.kube.calls)
-        with self.lab.namespace() as namespace:
-            self.lab.deploy(namespace, "web", PODS)
-            yield namespace
-            self.lab.wait_ready(namespace, PODS, 120)
-            self.settled(namespace)
-        self.settled("default")
+        self.lab.deploy(self.namespace, "web", PODS)
+        try:
+            yield
+            self.lab.wait_ready(self.namespace, PODS, 120)
+            self.settled()
+        finally:
+            self.kubectl("delete", "deployment", "web")
+        wait_for(lambda: not self.lab.pods(self.namespace), 60, self.log)
+        self.served()
         assert len(self.kube.calls) - before < MOST_CALLS, self.kube.calls[-50:]
 
-    def told(self, namespace: str) -> int:
-        """Of how many pods the nodes were told."""
-        return len(self.lab.get("kuryrports", "-n", namespace)["items"])
+    def kubectl(self, *argv: str) -> str:
+        """Not through the proxy."""
+        return self.lab.kubectl(*argv, "-n", self.namespace)
+
+    def told(self) -> list[Any]:
+        """What the nodes were told of the pods."""
+        found: list[Any] = self.lab.get("kuryrports", "-n", self.namespace)["items"]
+        return found
 
 
 @pytest.fixture(scope="module")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with of_kubeconfig(lab.layout.kubeconfig(kuryr.ENGINE)) as kube, lab.engine_stopped():
-        site = Site(lab, tmp_path_factory.mktemp("kubernetes"), kube)
+    with (
+        of_kubeconfig(lab.layout.kubeconfig(kuryr.ENGINE)) as kube,
+        lab.engine_stopped(),
+        lab.namespace() as namespace,
+    ):
+        site = Site(lab, namespace, tmp_path_factory.mktemp("kubernetes"), kube)
         with site.engine():
             wait_for(lambda: kube.count("WATCH pods") > 0, 60, site.log)
             yield site
+            site.settled()
 
 
 @pytest.fixture(autouse=True)
@@ -125,68 +147,71 @@ def begin(site: Site, *rules: Rule) -> None:
     site.kube.cut()
 
 
-@pytest.mark.parametrize("part", range(3))
-def test_a_rollout_in_the_middle_of_all_that_passes(site: Site, part: int, record_property: Record) -> None:
-    """A third of the table at once."""
-    begin(site, *(rule for name in list(PASSING)[part::3] for rule in PASSING[name]))
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(pytest.param(list(PASSING)[part::3], id=f"a third of the table, {part}") for part in range(3)),
+        *(pytest.param([name], id=name, marks=pytest.mark.long) for name in PASSING),
+    ],
+)
+def test_a_rollout_survives_what_passes(site: Site, names: list[str], record_property: Record) -> None:
+    begin(site, *(rule for name in names for rule in PASSING[name]))
     with site.rollout():
         pass
     record(site, record_property)
 
 
-@pytest.mark.parametrize("name", PASSING)
-def test_a_rollout_survives_what_passes(site: Site, name: str, record_property: Record) -> None:
-    begin(site, *PASSING[name])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(list(LASTING), id="one after the other"),
+        *(pytest.param([name], id=name, marks=pytest.mark.long) for name in LASTING),
+    ],
+)
+def test_what_lasts_is_named_and_healed_when_it_is_mended(
+    site: Site, names: list[str], record_property: Record
+) -> None:
+    begin(site, LASTING[names[0]][1])
     with site.rollout():
-        pass
-    record(site, record_property)
-
-
-@pytest.mark.parametrize("name", LASTING)
-def test_what_lasts_is_named_and_healed_when_it_is_mended(site: Site, name: str, record_property: Record) -> None:
-    code, rule = LASTING[name]
-    begin(site, rule)
-    with site.rollout() as namespace:
-        wait_for(lambda: f"({code}); next: " in site.log(), 30, site.log)
-        before = site.kube.count(rule.kind)
-        time.sleep(5)
-        assert site.kube.count(rule.kind) - before < 150, "a spin"
-        assert site.told(namespace) == 0
+        for name in names:
+            code, rule = LASTING[name]
+            site.kube.clear()
+            begin(site, rule)
+            wait_for(site.says(f"({code}); next: "), 30, site.log)
+            before, told = site.kube.count(rule.kind), len(site.told())
+            time.sleep(5)
+            assert site.kube.count(rule.kind) - before < 150, "a spin"
+            assert len(site.told()) == told
         site.kube.clear()
     record(site, record_property)
 
 
-def test_the_api_server_is_restarted_in_the_middle_of_a_rollout(site: Site) -> None:
-    with site.rollout() as namespace:
-        wait_for(lambda: site.told(namespace) >= 2, 60, site.log)
+def test_the_api_server_is_restarted_and_somebody_edits_and_deletes_what_nodes_were_told(site: Site) -> None:
+    with site.rollout():
+        wait_for(lambda: len(site.told()) >= 3, 60, site.log)
         site.lab.context.processes.stop(API_SERVER)
         time.sleep(3)
-        start_api_server(site.lab.context)
-
-
-def test_kuryr_ports_that_somebody_edits_or_deletes_come_back(site: Site) -> None:
-    with site.rollout() as namespace:
-        wait_for(lambda: site.told(namespace) >= 3, 60, site.log)
-        first, second = site.lab.get("kuryrports", "-n", namespace)["items"][:2]
-        site.lab.kubectl("delete", "kuryrport", first["metadata"]["name"], "-n", namespace)
+        site.lab.start_api_server()
+        first, second = site.told()[:2]
+        site.kubectl("delete", "kuryrport", first["metadata"]["name"])
         wrong = {"spec": {"interfaces": [second["spec"]["interfaces"][0] | {"mtu": 1280}]}}
         patch = ("--type=merge", "-p", msgspec.json.encode(wrong).decode())
-        site.lab.kubectl("patch", "kuryrport", second["metadata"]["name"], "-n", namespace, *patch)
+        site.kubectl("patch", "kuryrport", second["metadata"]["name"], *patch)
 
 
 def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on(site: Site) -> None:
     """In the middle of a rollout, with pods made anew under their names: another engine takes over, then both run."""
-    with site.engine() as other, site.rollout() as namespace:
+    with site.engine() as other, site.rollout():
         wait_for(lambda: bool(site.lab.lease_holder()), 30)
-        wait_for(lambda: site.told(namespace) >= 2, 60, site.log)
+        wait_for(lambda: len(site.told()) >= 2, 60, site.log)
         holder = site.lab.lease_holder()
         leader = int(holder.split("/")[1])
         os.kill(leader, signal.SIGSTOP)
         try:
             wait_for(lambda: site.lab.lease_holder() not in ("", holder), 4 * LEASE_S, site.log)
-            wait_for(lambda: site.told(namespace) >= 5, 60, site.log)
+            wait_for(lambda: len(site.told()) >= 5, 60, site.log)
         finally:
             os.kill(leader, signal.SIGCONT)
-        site.lab.stateful(namespace, "named", 2)
-        site.lab.kubectl("delete", "statefulset", "named", "-n", namespace, "--wait=true")
+        site.lab.stateful(site.namespace, "named", 2)
+        site.kubectl("delete", "statefulset", "named")
         assert other.poll() is None

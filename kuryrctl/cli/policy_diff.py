@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,10 +13,10 @@ if TYPE_CHECKING:
     from kuryrctl.cli.settings import Settings
     from kuryrctl.cloud import QuotaUse
     from kuryrctl.core.cluster import ClusterState
+    from kuryrctl.core.errors import Quota
     from kuryrctl.core.policy.difference import Count, Pair, PolicyDifference, Side
 
 MOST_PAIRS: Final = 100
-_QUOTAS: Final = {"security_group": "groups", "security_group_rule": "rules"}
 
 
 class PolicyDiff(Command):
@@ -67,11 +66,9 @@ class PolicyDiff(Command):
         settings = self.settings(parsed_args)
         read = list(documents(map(Path, parsed_args.filename)))
         manifests = cluster_of(read)
-        quota: tuple[QuotaUse, ...] = ()
         if parsed_args.live or parsed_args.world:
             before = _observed(settings)
             after = with_twins(applied(before, manifests, named_namespaces(read)), replicated(read))
-            quota = settings.cloud().quota() if parsed_args.live else ()
         elif parsed_args.against:
             others = list(documents(map(Path, parsed_args.against)))
             before, after = with_twins(cluster_of(others), replicated(others)), with_twins(manifests, replicated(read))
@@ -79,6 +76,7 @@ class PolicyDiff(Command):
             after = with_twins(manifests, replicated(read))
             before = without_policies(after)
         found = policy_difference(before, after, settings.config)
+        quota = _forecast(settings, found) if parsed_args.live else None
         if parsed_args.format == "json":
             _print_json(found, quota)
         else:
@@ -92,7 +90,26 @@ def _observed(settings: Settings) -> ClusterState:
     return read_cluster(settings)
 
 
-def _print_table(found: PolicyDifference, quota: Iterable[QuotaUse]) -> None:
+class _Forecast:
+    """The project's quotas of groups and rules, and the fault with which `policy sync` would stop; None: all fits."""
+
+    def __init__(self, uses: list[QuotaUse], short: Quota | None) -> None:
+        self.uses = uses
+        self.short = short
+
+
+def _forecast(settings: Settings, found: PolicyDifference) -> _Forecast:
+    from kuryrctl.core.forecast import RESOURCES, shortage_of
+    from kuryrctl.core.kinds import Kind
+
+    neutron = settings.cloud()
+    quotas = {use.resource: use for use in neutron.quota()}
+    makes = {Kind.SECURITY_GROUP: found.groups.made, Kind.SECURITY_GROUP_RULE: found.rules.made}
+    short = shortage_of(makes, quotas, neutron.project_id, settings.config.workers)
+    return _Forecast([quotas[name] for name in RESOURCES.values() if name in quotas], short)
+
+
+def _print_table(found: PolicyDifference, quota: _Forecast | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -111,12 +128,12 @@ def _print_table(found: PolicyDifference, quota: Iterable[QuotaUse]) -> None:
             console.print(f"  and {len(pairs) - MOST_PAIRS} more: --format json has all of them")
     console.print(f"security groups: {_count(found.groups)}; rules: {_count(found.rules)}")
     console.print(f"ports whose groups change: {found.updates}; calls to Neutron: {found.calls}")
-    for use in quota:
-        if use.resource in _QUOTAS and use.limit >= 0:
-            count = found.groups if _QUOTAS[use.resource] == "groups" else found.rules
-            needed = use.used + count.made
-            line = Text(f"quota {use.resource}: {use.used} of {use.limit} used, {needed} while it is applied")
-            console.print(line.append("  not enough", "red") if needed > use.limit else line)
+    for use in quota.uses if quota else ():
+        limit = "no limit" if use.limit < 0 else f"limit {use.limit}"
+        console.print(f"quota {use.resource}: {limit}, in use {use.used + use.reserved}")
+    if quota and quota.short:
+        console.print(Text(quota.short.message, "red"), soft_wrap=True)
+        console.print(f"  next: {quota.short.hint}", soft_wrap=True)
 
 
 def _pair(pair: Pair) -> str:
@@ -131,10 +148,17 @@ def _count(count: Count) -> str:
     return f"{count.before} -> {count.after} (+{count.made} -{count.removed})"
 
 
-def _print_json(found: PolicyDifference, quota: Iterable[QuotaUse]) -> None:
+def _print_json(found: PolicyDifference, quota: _Forecast | None) -> None:
+    """`fits`: whether the quotas have room for it; null where no cloud was asked."""
     import msgspec
 
     from kuryrctl.core.policy.difference import DIFF_SCHEMA
 
-    document = {"schema": DIFF_SCHEMA, **msgspec.to_builtins(found), "quota": msgspec.to_builtins(list(quota))}
+    document = {
+        "schema": DIFF_SCHEMA,
+        **msgspec.to_builtins(found),
+        "quota": msgspec.to_builtins(quota.uses) if quota else [],
+        "fits": quota.short is None if quota else None,
+        "shortage": quota.short.message if quota and quota.short else None,
+    }
     print(msgspec.json.format(msgspec.json.encode(document)).decode())

@@ -5,6 +5,7 @@ Does not know: how quotas are read, who decides.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from kuryrctl.core.cloud import QuotaUse
@@ -24,11 +25,18 @@ def shortage(steps: Iterable[Step], quotas: Mapping[str, QuotaUse], project_id: 
 
     `workers` groups are made at the same time.
     """
-    makes = [step for step in steps if step.action is Action.CREATE and step.kind in RESOURCES]
+    makes = Counter(step.kind for step in steps if step.action is Action.CREATE and step.kind in RESOURCES)
+    return shortage_of(makes, quotas, project_id, workers)
+
+
+def shortage_of(
+    makes: Mapping[Kind, int], quotas: Mapping[str, QuotaUse], project_id: str, workers: int = 1
+) -> Quota | None:
+    """The same for so many groups and rules that are to be made."""
     for kind, resource in RESOURCES.items():
-        needed = sum(step.kind is kind for step in makes)
+        needed = makes.get(kind, 0)
         if kind is Kind.SECURITY_GROUP_RULE:
-            needed += DEFAULT_RULES * min(workers, sum(step.kind is Kind.SECURITY_GROUP for step in makes))
+            needed += DEFAULT_RULES * min(workers, makes.get(Kind.SECURITY_GROUP, 0))
         quota = quotas.get(resource)
         if needed and quota is not None and needed > quota.free:
             return Quota(

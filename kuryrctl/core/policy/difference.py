@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import ip_network
 from itertools import islice
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -20,9 +21,13 @@ from kuryrctl.core.policy.compiler import Group, Policies
 from kuryrctl.core.policy.ends import is_there
 from kuryrctl.core.policy.explain import PortChoice, Questions, choices_of
 from kuryrctl.core.policy.flows import FAMILIES, Block, End, Flow, block_of, inside
+from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.core.policy.pieces import blocks_of, regions
 from kuryrctl.core.policy.workloads import CONTROLLERS_LABELS, workload_of
+from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key
+
+T = TypeVar("T", Namespace, NetworkPolicy, Service)
 
 DIFF_SCHEMA = "kuryrctl.policy-diff/1"
 SHARED_GROUPS, SHARED_RULES = 3, 8
@@ -90,9 +95,9 @@ def applied(base: ClusterState, manifests: ClusterState, namespaces: Collection[
         base,
         pods={**{uid: pod for uid, pod in manifests.pods.items() if uid not in known}, **pods},
         nodes={**manifests.nodes, **base.nodes},
-        namespaces={**manifests.namespaces, **base.namespaces, **_with_uids(declared, base)},
-        policies={**base.policies, **manifests.policies},
-        services={**base.services, **manifests.services},
+        namespaces={**manifests.namespaces, **base.namespaces, **_with_uids(declared, base.namespaces)},
+        policies={**base.policies, **_with_uids(manifests.policies, base.policies)},
+        services={**base.services, **_with_uids(manifests.services, base.services)},
         endpoint_slices={**base.endpoint_slices, **manifests.endpoint_slices},
     )
 
@@ -145,9 +150,8 @@ def _templated(pod: Pod, template: Pod) -> Pod:
     return msgspec.structs.replace(pod, labels={**kept, **template.labels}, ports=template.ports)
 
 
-def _with_uids(declared: Mapping[str, Namespace], base: ClusterState) -> Mapping[str, Namespace]:
-    """The namespaces with the uids that they have."""
-    known = base.namespaces
+def _with_uids(declared: Mapping[str, T], known: Mapping[str, T]) -> Mapping[str, T]:
+    """Objects of manifests with the uids that they have in the cluster: by these their groups are called."""
     return {
         name: msgspec.structs.replace(each, uid=known[name].uid) if name in known else each
         for name, each in declared.items()

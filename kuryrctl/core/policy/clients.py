@@ -96,9 +96,10 @@ def own_fronts(
     found = []
     for front in view.fronts:
         own = [span for span, address in front.backends if address == where]
-        refused = [each for each in front.backends if not allowed(policies, peers, pods_at, *each)]
-        if own and refused and all(address == where for _, address in refused):
-            found += [(front.gate, span) for span in own]
+        others = (each for each in front.backends if each[1] != where)
+        if own and all(allowed(policies, peers, pods_at, *each) for each in others):
+            refused = any(not allowed(policies, peers, pods_at, span, where) for span in own)
+            found += [(front.gate, span) for span in own if refused]
     return tuple(found)
 
 

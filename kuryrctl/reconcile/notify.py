@@ -28,6 +28,7 @@ REASONS = {
 }
 POD_REASON = "KuryrPortFailed"
 POLICY_REASON = "KuryrPolicyFailed"
+LEASE_LOST = "LEASE-LOST"
 PATIENCE = 3
 """How often something that may pass by itself has to fail before people are told."""
 
@@ -47,7 +48,14 @@ class Teller:
 
     def faults(self, faults: Iterable[Fault], now: float) -> None:
         """Tell of what failed at `now` (monotonic seconds): of many rules of a policy that fail alike, of one."""
-        for fault in filter(worth_telling, faults):
+        self._tell_of(filter(worth_telling, faults), now)
+
+    def left(self, faults: Iterable[Fault], now: float) -> None:
+        """Tell also of what seemed to pass by itself, and has not when a run ends."""
+        self._tell_of((each for each in faults if not worth_telling(each) and each.error.code != LEASE_LOST), now)
+
+    def _tell_of(self, faults: Iterable[Fault], now: float) -> None:
+        for fault in faults:
             for whom in self._concerned(fault.step):
                 alike = whom.uid, fault.error.code
                 key, at_s = self._told.get(alike, ("", now - ALIKE_S))
@@ -93,7 +101,7 @@ def reason(error: KuryrError, whom: Pod | NetworkPolicy) -> str:
 
 def worth_telling(fault: Fault) -> bool:
     """Whether people should know: at once what waits for them, otherwise what did not pass by itself."""
-    passing = isinstance(fault.error, Retryable) or fault.error.code in STALE_CODES or fault.error.code == "LEASE-LOST"
+    passing = isinstance(fault.error, Retryable) or fault.error.code in STALE_CODES or fault.error.code == LEASE_LOST
     return not passing or fault.failures >= PATIENCE
 
 

@@ -117,6 +117,7 @@ def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
         if last or not again:
             break
         time.sleep(max(0.0, min(again) - turn.clock()))
+    turn.tell_left()
     failures = [failure(fault.error, fault.step) for fault in turn.schedule.faults]
     failures[:0] = [failure(error) for error in (turn.withheld, turn.short) if error]
     left = turn.difference()

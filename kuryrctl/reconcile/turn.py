@@ -39,6 +39,8 @@ CLUSTER_KINDS = frozenset({Kind.KURYR_PORT, Kind.KURYR_NODE})
 CLUSTER_WORKERS = 4
 RULE_BATCH = 200
 """Rules of one call: they cost about 30 ms each, and a call may take a minute."""
+NAMED = 5
+"""So many policies a finding names."""
 _log = logging.getLogger(__name__)
 
 
@@ -110,7 +112,9 @@ class Turn:
         short = self._shortage(plan)
         if short is None:
             return Difference(plan, found.findings)
-        told = Finding(FindingCode.QUOTA, Kind.SECURITY_GROUP, "", "", f"{short.message}; next: {short.hint}")
+        told = Finding(
+            FindingCode.QUOTA, Kind.SECURITY_GROUP, "", _waiting(plan), f"{short.message}; next: {short.hint}"
+        )
         return Difference(plan, (*found.findings, told))
 
     def check(self) -> None:
@@ -189,6 +193,10 @@ class Turn:
                 self.done.append(outcome.step)
         self._teller.faults(faults, now)
         return faults
+
+    def tell_left(self) -> None:
+        """Tell the users of all that failed and is still wanted: nobody tries again soon."""
+        self._teller.left(self.schedule.faults, self.clock())
 
     def submit(self, job: Callable[[], object]) -> None:
         """Run something beside the steps that answers with one message (an observation)."""
@@ -280,6 +288,13 @@ class Turn:
                 self.parts.cluster.delete_expired_probes(time.time())
         except KuryrError as error:
             _log.warning("old probes not removed: %s", error.message)
+
+
+def _waiting(steps: Iterable[Step]) -> str:
+    """The policies whose groups or rules are to be made, for people."""
+    names = sorted({step.subject for step in steps if step.kind in RESOURCES and step.subject.startswith("policy ")})
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (", ".join(names[:NAMED]) or "security groups") + more
 
 
 class _Batcher:

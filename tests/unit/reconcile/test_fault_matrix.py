@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,8 +23,11 @@ from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Step
 from kuryrctl.core.specs import Key, PortSpec
+from kuryrctl.core.subjects import uid_of_key
 from kuryrctl.reconcile import Scope
+from kuryrctl.reconcile.notify import POD_REASON, POLICY_REASON, REASONS
 from kuryrctl.reconcile.once import TRIES
+from kuryrctl.reconcile.report import Failure, failure
 from tests.faults.faults import Fault, Refuse, Rewrite, Silence, Swallow, neutron_error
 from tests.faults.rules import Rule
 from tests.unit.reconcile.fault_scenes import (
@@ -69,6 +73,7 @@ LASTING = ("400", "409", "412", "429", "500", "refused", "time-out after success
 
 
 MATRIX = [(*hit, *fault) for hit, fault in product(HITS, CODES)]
+POLICY_KEYS = ("security-group/policy-", "security-group-rule/policy-")
 RUNS = 2
 """A run that met the fault, and the one that settles it."""
 MOST_CALLS = 12
@@ -84,7 +89,8 @@ def walk(scene: Scene, kind: str, fault: Fault, code: str, *, times: int, engine
     site = scene.site(engine)
     site.faulty.add(Rule(fault, kind=re.escape(kind), skip=scene.skip.get(kind, 0), times=times))
 
-    told = run(scene, site)
+    failures = run_of(scene, site)
+    told = {each.code for each in failures}
 
     assert site.faulty.injected[:1] == [(fault.name, kind)]
     observation = kind in LISTS and kind not in scene.skip
@@ -92,9 +98,18 @@ def walk(scene: Scene, kind: str, fault: Fault, code: str, *, times: int, engine
         assert told == {code}, "a list that failed ends the run with its own error"
         assert not any(call.mutates for call in site.faulty.calls), "nothing is done on a list that failed"
     elif times == 1 and fault.name not in REFUSALS:
+        if not scene.obstacle:
+            must_be_equal(
+                {
+                    "what no engine may do": (site.wrongs, []),
+                    "pods that are served in the same run": (served(site), pods(site)),
+                }
+            )
         assert told <= {scene.obstacle}, "what passes by itself is got over in the same run"
     else:
         assert told <= {code, scene.obstacle}
+    if times == 0 and not observation:
+        must_be_equal({"users who are not told why": (untold(site, failures), set())})
     if times == 0:
         assert len(site.faulty.calls) <= MOST_CALLS * undisturbed(scene), "a run does not spin"
     site.faulty.clear()
@@ -108,10 +123,48 @@ def walk(scene: Scene, kind: str, fault: Fault, code: str, *, times: int, engine
 
 def run(scene: Scene, site: FaultySite) -> set[str]:
     """The codes of all that one run told."""
+    return {each.code for each in run_of(scene, site)}
+
+
+def run_of(scene: Scene, site: FaultySite) -> Sequence[Failure]:
+    """All that one run told."""
     try:
-        return {failure.code for failure in scene.run(site).failures}
+        return scene.run(site).failures
     except KuryrError as error:
-        return {error.code}
+        return [failure(error)]
+
+
+def pods(site: FaultySite) -> set[str]:
+    """The uids of the pods that there are."""
+    return {pod["metadata"]["uid"] for pod in site.kube.objects("pods").values()}
+
+
+def served(site: FaultySite) -> set[str]:
+    """The uids of the pods whose node is told of the one port that is theirs."""
+    owners = {port["id"]: port["device_id"] for port in site.cloud.objects("ports")}
+    told = [port["spec"] for port in site.kube.objects("kuryrports").values()]
+    return {spec["podUid"] for spec in told if owners.get(spec["interfaces"][0]["portId"]) == spec["podUid"]}
+
+
+def untold(site: FaultySite, failures: Sequence[Failure]) -> set[str]:
+    """Who should have an Event about these failures and has none: pods without network, pods and policies named.
+
+    An Event has the reason of one of the codes, and names the code; of what a failure names, of that very code.
+    """
+    about = {(event["regarding"]["uid"], event["reason"], code) for event in site.events() for code in _codes(event)}
+    codes = {each.code for each in failures}
+    told = {uid for uid, reason, code in about if code in codes and reason == REASONS.get(code, POD_REASON)}
+    named = {(uid_of_key(each.key), each.code) for each in failures if uid_of_key(each.key) in pods(site)}
+    missing = {uid for uid, code in named if (uid, REASONS.get(code, POD_REASON), code) not in about}
+    for policy in site.kube.objects("networkpolicies").values():
+        uid = policy["metadata"]["uid"]
+        mine = {each.code for each in failures if each.key.startswith(POLICY_KEYS) and uid in each.key}
+        missing |= {uid for code in mine if (uid, REASONS.get(code, POLICY_REASON), code) not in about}
+    return missing | (pods(site) - served(site) - told)
+
+
+def _codes(event: Mapping[str, Any]) -> list[str]:
+    return re.findall(r"\(([A-Z]+(?:-[A-Z]+)+)\)", event["note"])
 
 
 _UNDISTURBED: dict[str, int] = {}
@@ -146,7 +199,7 @@ def cases(in_every_run: Callable[[Scene, str, Fault], bool]) -> list[ParameterSe
 @pytest.mark.parametrize("scene", [pytest.param(scene, id=scene.name) for scene in SCENES])
 def test_the_table_of_calls_is_the_truth(scene: Scene) -> None:
     site = scene.site()
-    assert {failure.code for failure in scene.run(site).failures} <= {scene.obstacle}
+    assert {each.code for each in scene.run(site).failures} <= {scene.obstacle}
     assert {call.kind for call in site.faulty.calls} == {*LISTS, FORECAST, *scene.kinds}
 
 
@@ -235,7 +288,7 @@ def test_an_engine_that_forgets_to_adopt_is_caught(monkeypatch: pytest.MonkeyPat
     walk(scene_named("rollout"), "POST ports", Swallow(), "NET-UNREACHABLE", times=1)
     monkeypatch.setattr("kuryrctl.cloud.neutron.PortMaker", ForgetsToAdopt)
 
-    with pytest.raises(AssertionError, match="got over in the same run"):
+    with pytest.raises(AssertionError, match="pods that are served in the same run"):
         walk(scene_named("rollout"), "POST ports", Swallow(), "NET-UNREACHABLE", times=1)
 
 

@@ -170,7 +170,8 @@ class Executor:
             case RouterSpec() as spec:
                 return self._bring(step, ROUTERS, spec.tags, {"external_network": spec.external_network})
             case SecurityGroupSpec() as spec:
-                return self._bring(step, GROUPS, spec.tags, {"name": spec.name, "description": spec.description})
+                fields = {"name": spec.name, "description": spec.description, "stateful": True}
+                return self._bring(step, GROUPS, spec.tags, fields)
         raise TypeError(f"{step.key} cannot be updated: rules and interfaces are made anew")
 
     def _update_port(self, step: Step, spec: PortSpec) -> Port:

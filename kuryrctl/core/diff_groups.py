@@ -21,14 +21,15 @@ from msgspec import Struct
 
 from kuryrctl.core.cloud import Port, SecurityGroup, SecurityGroupRule
 from kuryrctl.core.desired import pod_key
+from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.group_index import Groups, Lists
 from kuryrctl.core.index import Own, Ports
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import POD, Proof
-from kuryrctl.core.plan import Step
+from kuryrctl.core.plan import FieldChange, Step
 from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.rules import content, content_of_spec, text
-from kuryrctl.core.specs import Key, RuleSpec
+from kuryrctl.core.specs import Key, RuleSpec, SecurityGroupSpec
 
 ISOLATING = ("security-group/policy-ingress/", "security-group/policy-egress/")
 """How the keys of the groups that isolate begin: those of ingress, those of egress."""
@@ -113,7 +114,7 @@ class Policed:
 
     # -- steps
 
-    def group_steps(self, key: Key, proves: Callable[[str], bool]) -> Iterator[Step]:
+    def group_steps(self, key: Key, proves: Callable[[str], bool]) -> Iterator[Step | Finding]:
         """What one group needs done."""
         group = self.policies.group(key)
         found = self.groups.of(key)
@@ -141,6 +142,8 @@ class Policed:
                 id=found[0].id,
                 spec=group.spec,
             )
+        elif not found[0].stateful:
+            yield self._stateless(found[0], who, group.spec)
         yield from self._rule_steps(key, who)
         for double in found[1:]:
             yield from self._removal(f"{key}/{double.id}", double, proves)
@@ -151,7 +154,7 @@ class Policed:
         carried = set(port.security_groups) if port else set()
         ids = {key: self.id_of(key) for key in wanted}
         joined = [key for key in wanted if ids[key] not in carried]
-        needs = [key for key in joined if not ids[key]]
+        needs = [key for key in joined if not ids[key] or self._becomes_stateful(key)]
         after: list[Key] = []
         for key in joined:
             needs += [_rule_key(key, rule) for rule in self.changes(key).deletes]
@@ -168,6 +171,29 @@ class Policed:
         return Order(tuple(dict.fromkeys(needs)), tuple(key for key in dict.fromkeys(after) if key != own))
 
     # -- how
+
+    def _becomes_stateful(self, key: Key) -> bool:
+        """Whether somebody made the group stateless, and it can still be changed."""
+        return any(not each.stateful and not self._ports.carriers(each.id) for each in self.groups.of(key)[:1])
+
+    def _stateless(self, group: SecurityGroup, who: str, spec: SecurityGroupSpec) -> Step | Finding:
+        """Neutron changes it only while no port carries the group (409 SecurityGroupInUse)."""
+        if self._becomes_stateful(spec.key):
+            return Step(
+                action=Action.UPDATE,
+                kind=Kind.SECURITY_GROUP,
+                key=spec.key,
+                reason=f"the group of {who} is stateless: answers would need rules of their own",
+                subject=who,
+                id=group.id,
+                spec=spec,
+                changes=(FieldChange("stateful", "False", "True"),),
+            )
+        message = (
+            f"group {group.name} of {who} is stateless, so answers do not pass; Neutron changes that only while no"
+            " port carries it; next: have all its pods leave it (delete the policy and make it again)"
+        )
+        return Finding(FindingCode.DRIFT, Kind.SECURITY_GROUP, group.id, group.name, message)
 
     def _compared(self, key: Key) -> RuleChanges:
         group = self.policies.group(key)

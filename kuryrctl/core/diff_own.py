@@ -139,6 +139,8 @@ def _changes(spec: Spec, observed: object, own: Own) -> Iterator[FieldChange]:
         and spec.guard not in observed.tags
     ):
         yield FieldChange("guard", "", spec.guard)
+    if isinstance(spec, SecurityGroupSpec) and isinstance(observed, SecurityGroup) and not observed.stateful:
+        yield FieldChange("stateful", "False", "True")
     if isinstance(spec, RouterSpec) and isinstance(observed, Router):
         gateway = observed.external_gateway_info.network_id if observed.external_gateway_info else ""
         if spec.external_network and gateway != spec.external_network:

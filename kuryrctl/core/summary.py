@@ -14,7 +14,7 @@ from msgspec import Struct
 from kuryrctl.core.cluster import ClusterState
 from kuryrctl.core.conditions import Condition, PortRow
 from kuryrctl.core.errors import KuryrError, Owner, Retryable
-from kuryrctl.core.findings import Finding
+from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Plan
 
@@ -154,7 +154,8 @@ def _problems(facts: Facts, nodes: Iterable[NodeSummary]) -> Iterator[Problem]:
     suspicious = {row.port_id for row in rows if row.condition is Condition.FOREIGN}
     for finding in facts.findings:
         if finding.id not in suspicious:
-            yield Problem(Severity.WARNING, finding.name or finding.id, finding.message, Owner.USER)
+            severity = Severity.FAILURE if finding.code is FindingCode.QUOTA else Severity.WARNING
+            yield Problem(severity, finding.name or finding.id, finding.message, Owner.USER)
     if facts.plan and not facts.engine:
         hint = "kuryrctl reconcile --dry-run shows it, kuryrctl reconcile repairs it"
         yield Problem(Severity.FAILURE, "drift", f"{len(facts.plan)} changes to make", Owner.KURYRCTL, hint)

@@ -379,6 +379,8 @@ class FakeNeutron:
             case "routers" if "external_gateway_info" in changes:
                 rules.set_gateway(item, changes.pop("external_gateway_info"))
                 rules.update(item, changes)
+            case "security_groups":
+                rules.update_security_group(item, changes)
             case _:
                 rules.update(item, changes)
         return {_singular(collection): self._shown(collection, [item], [])[0]}

@@ -236,6 +236,13 @@ class Rules:
         self._check_quota(project, "security_group")
         return self._new_group(project, body)
 
+    def update_security_group(self, group: Obj, changes: Obj) -> None:
+        """Whether it is stateful changes only while no port carries it."""
+        carried = any(group["id"] in port["security_groups"] for port in self.tables["ports"].values())
+        if carried and changes.get("stateful", group["stateful"]) != group["stateful"]:
+            raise Fault(409, "SecurityGroupInUse", f"Security Group {group['id']} in use.")
+        self.update(group, changes)
+
     def delete_security_group(self, group: Obj) -> None:
         if group["name"] == "default":
             raise Fault(

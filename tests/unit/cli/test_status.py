@@ -151,3 +151,15 @@ def test_a_list_is_all_or_an_error(site, settings, capsys):
 
     assert run(PortList, settings) == 1
     assert "[neutron, NET-UNREACHABLE]" in capsys.readouterr().err
+
+
+def test_policies_that_the_quotas_have_no_room_for_are_named(site, settings, capsys):
+    site.kube.apply("networkpolicies", "shop", "deny", spec={"podSelector": {}})
+    there = len(site.cloud.objects("security_groups"))
+    site.cloud.set_quota("security_group", there)
+
+    shown = summary(settings, capsys)
+
+    ((message, owner),) = failures(shown, "policy shop/deny")
+    assert f"(limit {there}, in use {there}, needed 1 more)" in message
+    assert owner == "user"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from bench.bare import Bare
+from bench.bare import BareProcess
 from bench.command import main
 from bench.measure import in_turns
 from bench.result import Measure, Result
@@ -61,7 +61,7 @@ class Node:
         self._cluster = Cluster()
         self._runtime = Runtime(switch.folder)
         self._agent = RunningAgent(self._runtime.socket, switch.ovsdb, self._cluster, tick_s=600)
-        self._bare = Bare(switch.ovsdb)
+        self._bare = BareProcess(switch.ovsdb)
         self._number = 0
 
     def ours(self) -> dict[str, float]:
@@ -94,6 +94,7 @@ class Node:
         return {"ms": (time.perf_counter() - start) * 1e3}
 
     def stop(self) -> None:
+        self._bare.stop()
         self._agent.stop()
 
     @contextmanager
@@ -110,7 +111,7 @@ class Node:
             mtu=1442,
         )
         self._ovn.add_port(wanted)
-        self._ovn.nb("--wait=hv", "sync")
+        self._ovn.nb("--timeout=20", "--wait=hv", "sync")
         try:
             netns = namespaces.create(name)
             yield wanted, Sandbox(f"shop/web-{number}", f"uid-{number}", f"sandbox-{number}", str(netns))

@@ -2,7 +2,7 @@
 
 A veth pair with its far end in the pod's namespace, plugged; addresses and routes when ovn-controller is ready;
 announced. OVSDB is spoken as RFC 7047 has it, over a plain socket. The netlink messages are the product's own: what
-is compared is what it does around them.
+is compared is what it does around them. `python -m bench.bare ADDRESS` does one ADD for each line of its stdin.
 """
 
 from __future__ import annotations
@@ -10,18 +10,54 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import subprocess
+import sys
 import time
 from types import TracebackType
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
+from bench.serving import ROOT
 from kuryrctl.core.cluster import Interface
 from kuryrctl.node import changes, interfaces, namespaces
 from kuryrctl.node.binder import routes_of
 from kuryrctl.node.netlink import Netlink
 
 
+class Add(Struct, frozen=True):
+    """What is asked of the process by a line of JSON."""
+
+    wanted: Interface
+    netns: str
+
+
+class BareProcess:
+    """`Bare` in a process of its own, in the namespace of the calling thread: no other thread takes its time."""
+
+    def __init__(self, address: str) -> None:
+        command = [sys.executable, "-m", "bench.bare", address]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def add(self, wanted: Interface, netns: str) -> dict[str, float]:
+        """Give the namespace its interface; milliseconds of each part. RuntimeError when the process has ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(Add(wanted, netns)) + b"\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the bare script has ended with {self._process.wait()}")
+        return msgspec.json.decode(answer, type=dict[str, float])
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+
 class Bare:
-    """One process with one connection to the database at `address` (``unix:PATH``), for the bridge ``br-int``."""
+    """One connection to the database at `address` (``unix:PATH``), for the bridge ``br-int``."""
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -143,3 +179,15 @@ class Bare:
 
 def _select(table: str, name: str) -> dict[str, Any]:
     return {"op": "select", "table": table, "where": [["name", "==", name]], "columns": ["_uuid"]}
+
+
+def main() -> None:
+    """Do what the lines of stdin ask for, with the database at the address given."""
+    with Bare(sys.argv[1]) as bare:
+        for line in sys.stdin.buffer:
+            asked = msgspec.json.decode(line, type=Add)
+            print(json.dumps(bare.add(asked.wanted, asked.netns)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -33,6 +33,7 @@ BENCHMARKS = (
     Bench("watch", 1),
     Bench("start", 7),
     Bench("add", 1, 40, lab=True),
+    Bench("rollout", 1, 30, lab=True),
     Bench("policies", 1),
     Bench("verify", 1, 2_000),
     Bench("relabel", 2, 100),

@@ -46,18 +46,13 @@ class Result(Struct, frozen=True):
         return next(each for each in self.measures if each.name == name)
 
     def rows(self) -> list[str]:
-        """A Markdown row for each measure that has a goal; the measures without one stand in the first row."""
-        others = "; ".join(f"{each.name} {_number(each)}" for each in self.measures if each.goal is None)
-        rows = []
-        for each in self.measures:
-            if each.goal is None:
-                continue
-            goal = _number(Measure(each.name, each.goal, each.unit))
-            met = "yes" if each.value <= each.goal else "no"
-            name = f"{self.benchmark}: {each.name}"
-            rows.append(f"| {name} | {_number(each)} | ≤ {goal} | {each.of_goal:.2f} | {met} | {others} |")
-            others = ""
-        return rows
+        """A Markdown row for each measure that has a goal, or for the first one; the others stand in the first row."""
+        judged = [each for each in self.measures if each.goal is not None] or list(self.measures[:1])
+        others = "; ".join(f"{each.name} {_number(each)}" for each in self.measures if each not in judged)
+        return [
+            f"| {self.benchmark}: {each.name} | {_number(each)} | {_judged(each)} | {others * (each is judged[0])} |"
+            for each in judged
+        ]
 
 
 class Machine(Struct, frozen=True):
@@ -96,6 +91,14 @@ def machine() -> Machine:
 def table(results: Iterable[Result]) -> str:
     """All rows below one head."""
     return "\n".join([HEAD, *(row for result in results for row in result.rows())])
+
+
+def _judged(measure: Measure) -> str:
+    """The cells for the goal, the measure as a multiple of it, and whether it is met."""
+    if measure.goal is None:
+        return "none | |"
+    goal = _number(Measure(measure.name, measure.goal, measure.unit))
+    return f"≤ {goal} | {measure.of_goal:.2f} | {'yes' if measure.value <= measure.goal else 'no'}"
 
 
 def _number(measure: Measure) -> str:

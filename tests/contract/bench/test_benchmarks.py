@@ -30,6 +30,12 @@ def test_each_measure_with_a_goal_is_a_row_and_says_whether_it_is_met():
     ]
 
 
+def test_without_any_goal_the_first_measure_is_the_row():
+    result = Result("speed", 10, 3, 0.5, "ours / theirs", (Measure("ratio", 2.0, ""), Measure("ours", 4.0, "s")))
+
+    assert table([result]).splitlines()[2:] == ["| speed: ratio | 2.00 | none | | | ours 4.00 s |"]
+
+
 def test_the_json_has_the_documented_fields():
     written = json.loads(document([RESULT]))
 

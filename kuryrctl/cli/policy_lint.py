@@ -25,7 +25,8 @@ class PolicyLint(Command):
     """Tell what is probably not meant in NetworkPolicies: of manifests, a saved world, or the live cluster
 
     Manifests are judged by themselves: the pods, namespaces and Services beside the policies in the same files are the
-    cluster. A finding is accepted by an annotation of its policy, with the reason why:
+    cluster; with --live or --world they are judged on top of that one. A finding is accepted by an annotation of its
+    policy, with the reason why:
     kuryr.openstack.org/lint-ignore: "POL-OPENS-ALL: this is the front door"
 
     Exits with 20 when an error is found, 10 when warnings are; notes and accepted findings do not count.
@@ -35,6 +36,7 @@ class PolicyLint(Command):
     examples = """\
   kuryrctl policy lint -f manifests/
   kuryrctl policy lint -f policy.yaml -f pods.yaml --format sarif > lint.sarif
+  kuryrctl policy lint -f policy.yaml --world world.json
   kuryrctl policy lint --namespace shop"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -46,8 +48,9 @@ class PolicyLint(Command):
             metavar="FILE|DIR",
             action="append",
             default=[],
-            help="manifests instead of a cluster (repeatable)",
+            help="manifests instead of a cluster, or on top of one (repeatable)",
         )
+        parser.add_argument("--live", action="store_true", help="judge the manifests on top of the live cluster")
         parser.add_argument("-n", "--namespace", metavar="NAME", help="policies of this namespace only")
         parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
         return parser
@@ -60,7 +63,8 @@ class PolicyLint(Command):
         settings = self.settings(parsed_args)
         files: dict[str, str] = {}
         if parsed_args.filename:
-            cluster, files = _manifests(parsed_args.filename)
+            base = read_cluster(settings) if parsed_args.live or parsed_args.world else None
+            cluster, files = _manifests(parsed_args.filename, base)
         else:
             cluster = read_cluster(settings)
         known_namespace(cluster, parsed_args.namespace)
@@ -68,11 +72,13 @@ class PolicyLint(Command):
             finding
             for finding in lint(cluster, settings.config, _rule_counts(cluster, settings.config))
             if parsed_args.namespace in (None, finding.policy.partition("/")[0])
+            and (not parsed_args.filename or finding.policy in files)
         ]
         subjects = [
             policy.full_name
             for policy in cluster.policies.values()
             if parsed_args.namespace in (None, policy.namespace)
+            and (not parsed_args.filename or policy.full_name in files)
         ]
         _print(parsed_args.format, subjects, found, files)
         judged = worst(found)
@@ -81,12 +87,15 @@ class PolicyLint(Command):
         return ExitCode.WARNINGS if judged is Level.WARNING else ExitCode.OK
 
 
-def _manifests(names: list[str]) -> tuple[ClusterState, dict[str, str]]:
-    """The cluster that the files describe, and the file of each policy."""
+def _manifests(names: list[str], base: ClusterState | None) -> tuple[ClusterState, dict[str, str]]:
+    """The cluster that the files describe, or turn `base` into, and the file of each policy."""
+    from kuryrctl.core.policy.difference import applied
     from kuryrctl.kube import documents
 
     read = list(documents.documents(map(Path, names)))
     cluster = documents.cluster_of(read)  # refuses what has no metadata or no name
+    if base is not None:
+        cluster = applied(base, cluster, documents.named_namespaces(read))
     policies = [each for each in read if each.body["kind"] == "NetworkPolicy"]
     metas = [(each.body["metadata"], each.source) for each in policies]
     return cluster, {f"{meta.get('namespace') or 'default'}/{meta['name']}": source for meta, source in metas}

@@ -22,7 +22,7 @@ from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.core.services import EndpointSlice, Service
-from kuryrctl.kube.policy_checks import problems
+from kuryrctl.kube.policy_checks import problems, unknown_fields
 from kuryrctl.kube.resources import RESOURCES
 from kuryrctl.kube.wire import KubeObject
 
@@ -185,6 +185,9 @@ def _decoded(document: Document) -> tuple[Kind, KubeObject] | None:
         meta = {**meta, "namespace": meta.get("namespace") or "default"}
     full_name = "/".join(filter(None, (meta.get("namespace"), meta["name"])))
     meta = {**meta, "uid": meta.get("uid") or _uid(kind, full_name)}
+    if kind is Kind.NETWORK_POLICY:
+        for problem in unknown_fields(body):
+            raise _bad(document, problem)
     try:
         wire = msgspec.convert({**body, "metadata": meta}, RESOURCES[kind].item)
     except msgspec.ValidationError as error:

@@ -5,14 +5,25 @@ For manifests that no API server has seen. Does not know: where they come from, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from msgspec.inspect import ListType, StructType, Type, UnionType, type_info
 
 from kuryrctl.core.selectors import Operator
-from kuryrctl.kube.policy_wire import IPBlockWire, NetworkPolicyWire, PeerWire, PolicyPortWire, SelectorWire
+from kuryrctl.kube.policy_wire import (
+    IPBlockWire,
+    NetworkPolicySpecWire,
+    NetworkPolicyWire,
+    PeerWire,
+    PolicyPortWire,
+    SelectorWire,
+)
 from kuryrctl.kube.resources import Wire
 
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
+_FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
 _PORTS = range(1, 65536)
 
 
@@ -31,6 +42,31 @@ def problems(thing: Wire) -> Iterator[str]:
         at = f"spec.egress[{index}]"
         yield from _peers(f"{at}.to", egress.to or [])
         yield from _ports(f"{at}.ports", egress.ports or [])
+
+
+def unknown_fields(body: Mapping[str, Any]) -> Iterator[str]:
+    """``field: what is wrong``, for each field of a NetworkPolicy that has no meaning: probably misspelt."""
+    for name in body:
+        if name not in _FIELDS:
+            yield f"{name}: a NetworkPolicy has no such field"
+    yield from _unknown("spec", body.get("spec"), type_info(NetworkPolicySpecWire))
+
+
+def _unknown(at: str, value: Any, expected: Type) -> Iterator[str]:
+    match expected:
+        case UnionType():
+            for each in expected.types:
+                yield from _unknown(at, value, each)
+        case ListType() if isinstance(value, list):
+            for index, each in enumerate(value):
+                yield from _unknown(f"{at}[{index}]", each, expected.item_type)
+        case StructType() if isinstance(value, Mapping):
+            known = {each.encode_name: each.type for each in expected.fields}
+            for name, each in value.items():
+                if name in known:
+                    yield from _unknown(f"{at}.{name}", each, known[name])
+                else:
+                    yield f"{at}.{name}: there is no such field, but {', '.join(known)}"
 
 
 def _peers(at: str, peers: list[PeerWire]) -> Iterator[str]:

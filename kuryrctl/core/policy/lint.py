@@ -47,6 +47,7 @@ SELECTS_NOTHING = Check("POL-SELECTS-NOTHING", Level.WARNING, "The policy select
 DUPLICATE = Check("POL-DUPLICATE", Level.WARNING, "Another policy of the namespace says the same")
 UNREACHABLE_RULE = Check("POL-UNREACHABLE-RULE", Level.WARNING, "A rule allows nothing that is not allowed already")
 NAMED_PORT = Check("POL-NAMED-PORT", Level.ERROR, "No pod has a container port of that name and protocol")
+UNKNOWN_PORT = Check("POL-NAMED-PORT-UNKNOWN", Level.NOTE, "No pod is known that could have a port of that name")
 HOST_NETWORK = Check("POL-HOST-NETWORK", Level.WARNING, "A selected pod uses its node's network")
 HOST_NETWORK_PEER = Check("POL-HOST-NETWORK-PEER", Level.WARNING, "A peer uses its node's network")
 OPENS_ALL = Check("POL-OPENS-ALL", Level.WARNING, "A rule allows everything in its direction")
@@ -56,8 +57,8 @@ NOT_ENFORCEABLE = Check("POL-NOT-ENFORCEABLE", Level.WARNING, "Security groups c
 BAD_BLOCK = Check("POL-CIDR", Level.ERROR, "An address block is none, and allows nothing")
 SUPPRESSION = Check("POL-IGNORE", Level.ERROR, "An acceptance has no reason, or names no known code")
 CHECKS = (
-    SELECTS_NOTHING, DUPLICATE, UNREACHABLE_RULE, NAMED_PORT, HOST_NETWORK, HOST_NETWORK_PEER, OPENS_ALL, MANY,
-    SERVICE_RANGE, NOT_ENFORCEABLE, BAD_BLOCK, SUPPRESSION,
+    SELECTS_NOTHING, DUPLICATE, UNREACHABLE_RULE, NAMED_PORT, UNKNOWN_PORT, HOST_NETWORK, HOST_NETWORK_PEER, OPENS_ALL,
+    MANY, SERVICE_RANGE, NOT_ENFORCEABLE, BAD_BLOCK, SUPPRESSION,
 )  # fmt: skip
 _BY_CODE = {check.code: check for check in CHECKS}
 
@@ -184,20 +185,34 @@ class _Linter:
             targets, whose = [pod for peer in rule.peers for pod in self._peers(peer)], "allowed"
         else:
             targets, whose = [pod for pods in self._pods.values() for pod in pods], "other"
-        if not any(each.name == port.port and each.protocol == port.protocol for pod in targets for each in pod.ports):
+        if not any(self._pods.get(namespace) for namespace in self._named_in(direction, rule)):
+            told = f'no pod is known that could have a container port named "{port.port}"'
+            yield self._found(UNKNOWN_PORT, f"{told}: whether the rule allows anything cannot be told", at)
+        elif not any(
+            each.name == port.port and each.protocol == port.protocol for pod in targets for each in pod.ports
+        ):
             told = f'no {whose} pod has a container port named "{port.port}" with protocol {port.protocol}'
             yield self._found(NAMED_PORT, f"{told}: the rule allows nothing", at)
 
-    def _peers(self, peer: Peer) -> Iterator[Pod]:
+    def _named_in(self, direction: Direction, rule: PolicyRule) -> Iterable[str]:
+        """The namespaces whose pods say what a named port of a rule is."""
+        if direction is Direction.INGRESS:
+            return (self._policy.namespace,)
+        if not rule.peers or any(peer.ip_block for peer in rule.peers):
+            return self._pods
+        return {each for peer in rule.peers for each in self._namespaces(peer)}
+
+    def _namespaces(self, peer: Peer) -> list[str]:
         if peer.ip_block is not None:
-            return
+            return []
         if peer.namespace_selector is None:
-            namespaces = [self._policy.namespace]
-        else:
-            everywhere = self._cluster.namespaces.values()
-            namespaces = [each.name for each in everywhere if peer.namespace_selector.matches(each.labels)]
+            return [self._policy.namespace]
+        everywhere = self._cluster.namespaces.values()
+        return [each.name for each in everywhere if peer.namespace_selector.matches(each.labels)]
+
+    def _peers(self, peer: Peer) -> Iterator[Pod]:
         selector = peer.pod_selector or Selector()
-        for namespace in namespaces:
+        for namespace in self._namespaces(peer):
             yield from (pod for pod in self._pods.get(namespace, ()) if selector.matches(pod.labels))
 
     def _found(self, check: Check, message: str, field: str) -> LintFinding:

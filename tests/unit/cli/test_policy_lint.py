@@ -11,7 +11,8 @@ import pytest
 from kuryrctl.cli.policy_lint import PolicyLint
 from kuryrctl.cli.settings import Settings
 from kuryrctl.core.config import Config
-from tests.unit.cli.program import run
+from tests.unit.cli.program import Fakes, run
+from tests.unit.reconcile.site import Site
 
 OPEN = """
 apiVersion: networking.k8s.io/v1
@@ -81,3 +82,20 @@ def test_a_bad_manifest_is_one_sentence(file, capsys) -> None:
     file.write_text("kind: NetworkPolicy\nmetadata: {name: x}\nspec: {ingress: 5}\n")
     assert linted(file) == 2
     assert "document 1 (NetworkPolicy x)" in capsys.readouterr().err
+
+
+def test_manifests_are_judged_on_top_of_the_live_cluster(tmp_path, capsys) -> None:
+    site = Site()
+    site.kube.add_pod("shop", "db", node="node1", uid="d", labels={"app": "db"})
+    site.kube.apply("networkpolicies", "shop", "theirs", spec={"podSelector": {}, "ingress": [{}]})
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "kind: NetworkPolicy\nmetadata: {name: mine, namespace: shop}\n"
+        "spec: {podSelector: {matchLabels: {app: db}}, policyTypes: [Ingress]}\n"
+    )
+    settings = Fakes(site.config, {}, neutron=lambda: site.cloud, api=lambda: site.kube)
+
+    assert linted(path) == 10
+    assert "POL-SELECTS-NOTHING" in capsys.readouterr().out
+    assert run(PolicyLint, settings, "-f", str(path), "--live") == 0
+    assert "1 policies, 0 findings" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,18 @@ def test_defaults_are_the_api_servers() -> None:
 
 def test_nothing_makes_an_empty_cluster() -> None:
     assert parse("---\n---\n", "empty.yaml") == ClusterState(complete=parse("", "none").complete)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("{podSelectr: {}}", "spec.podSelectr: there is no such field"),
+        ("{podSelector: {matchLabel: {app: web}}}", "spec.podSelector.matchLabel: there is no such field"),
+        ("{ingress: [{form: []}]}", "spec.ingress[0].form: there is no such field"),
+        ("{egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, exept: []}}]}]}", "spec.egress[0].to[0].ipBlock.exept: there"),
+        ("{ingress: [{ports: [{port: 1, endport: 9}]}]}", "spec.ingress[0].ports[0].endport: there is no such field"),
+    ],
+)
+def test_a_misspelt_field_of_a_policy_is_refused_by_its_name(spec: str, told: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(told)):
+        parse(f"kind: NetworkPolicy\nmetadata: {{name: p}}\nspec: {spec}", "test")

@@ -140,3 +140,10 @@ def test_a_block_that_is_none_is_told_of() -> None:
 
     assert (found.check, found.field) == (lint.BAD_BLOCK, "spec.ingress[0].from[0]")
     assert "10.0.0.0/8, nothing" in found.message
+
+
+def test_without_any_pod_a_named_port_is_a_note() -> None:
+    manifest = "kind: NetworkPolicy\nmetadata: {name: p}\nspec: {podSelector: {}, ingress: [{ports: [{port: http}]}]}"
+    found = [each for each in find(parse(manifest, "test"), Config()) if each.field == "spec.ingress[0].ports[0]"]
+    assert [each.check for each in found] == [lint.UNKNOWN_PORT]
+    assert lint.worst(found) is lint.Level.NOTE

@@ -45,6 +45,8 @@ def test_a_foreign_port_with_a_look_alike_name_survives_everything(lab: Lab) -> 
             wait_for(lambda: mine["id"] not in {port["id"] for port in lab.ports()}, 60)
             with lab.engine_stopped():
                 lab.kuryrctl("reconcile")
+                told = lab.kuryrctl("reconcile", "--dry-run", "-f", "json", check=False).json()
+            assert foreign["id"] not in json.dumps(told), "a name alone makes it neither ours nor suspicious"
             after = cloud.network.get(f"/ports/{foreign['id']}").json()["port"]
             assert {k: after[k] for k in foreign if k not in UNSTEADY} == {
                 k: foreign[k] for k in foreign if k not in UNSTEADY

@@ -194,6 +194,10 @@ class Turn:
         self._teller.faults(faults, now)
         return faults
 
+    def tell_left(self) -> None:
+        """Tell the users of all that failed and is still wanted: nobody tries again soon."""
+        self._teller.left(self.schedule.faults, self.clock())
+
     def submit(self, job: Callable[[], object]) -> None:
         """Run something beside the steps that answers with one message (an observation)."""
         self._side_pool.submit(lambda: self.inbox.put(job()))

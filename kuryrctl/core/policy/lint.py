@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, Pod
 from kuryrctl.core.config import Config
-from kuryrctl.core.policy.entries import is_block
+from kuryrctl.core.policy.entries import block_ranges, is_block
 from kuryrctl.core.policy.model import Direction, NetworkPolicy, Peer, PolicyPort, PolicyRule
-from kuryrctl.core.policy.ranges import covers, network, union
+from kuryrctl.core.policy.ranges import Ranges, covers, network, union
 from kuryrctl.core.selectors import Selector
 
 LINT_SCHEMA = "kuryrctl.policy-lint/1"
@@ -139,7 +139,7 @@ class _Linter:
             return
         others = [other for position, other in enumerate(rules) if position != index]
         covering = [other for other in others if _covers(other, rule)]
-        if any(other != rule or rules.index(rule) < index for other in covering):
+        if any(not _covers(rule, other) or rules.index(other) < index for other in covering):
             yield self._found(UNREACHABLE_RULE, "another rule of the policy allows at least as much", at)
         if not rule.ports and (not rule.peers or any(_is_everywhere(peer) for peer in rule.peers)):
             yield self._found(OPENS_ALL, f"it allows all {direction} traffic of the selected pods", at)
@@ -228,14 +228,46 @@ def _duplicates(policy: NetworkPolicy, cluster: ClusterState) -> Iterator[LintFi
 
 
 def _meaning(policy: NetworkPolicy) -> tuple[object, ...]:
-    return policy.pod_selector, policy.directions, policy.ingress, policy.egress
+    """The same for policies that differ in the order and the spelling of their parts alone."""
+    rules = [
+        frozenset((not rule.peers, frozenset(map(_peer, rule.peers)), frozenset(rule.ports)) for rule in each)
+        for each in map(policy.rules, Direction)
+    ]
+    return _labels(policy.pod_selector), policy.directions, *rules
+
+
+def _peer(peer: Peer) -> tuple[object, ...]:
+    if peer.ip_block is not None:
+        return block_ranges(peer.ip_block) if is_block(peer.ip_block) else (peer.ip_block,)
+    if peer.namespace_selector is None:
+        return _labels(peer.pod_selector), None
+    return _labels(peer.pod_selector or Selector()), _labels(peer.namespace_selector)
+
+
+def _labels(selector: Selector | None) -> frozenset[object] | None:
+    if selector is None:
+        return None
+    return frozenset((each.key, each.operator, frozenset(each.values)) for each in selector.requirements)
 
 
 def _covers(wide: PolicyRule, narrow: PolicyRule) -> bool:
     """Whether one rule allows all that another one does, as far as their text tells."""
-    peers = not wide.peers or (bool(narrow.peers) and set(narrow.peers) <= set(wide.peers))
+    known = set(map(_peer, wide.peers))
+    blocks = [block_ranges(peer.ip_block) for peer in wide.peers if peer.ip_block and is_block(peer.ip_block)]
+    peers = not wide.peers or (
+        bool(narrow.peers) and all(_peer(each) in known or _within(each, blocks) for each in narrow.peers)
+    )
     ports = not wide.ports or (bool(narrow.ports) and all(any(_spans(w, n) for w in wide.ports) for n in narrow.ports))
     return peers and ports
+
+
+def _within(peer: Peer, blocks: list[tuple[int, Ranges]]) -> bool:
+    """Whether all addresses of a peer that is a block are in these."""
+    if peer.ip_block is None or not is_block(peer.ip_block):
+        return False
+    version, ranges = block_ranges(peer.ip_block)
+    together = union(piece for other, others in blocks for piece in others if other == version)
+    return all(covers(together, *piece) for piece in ranges)
 
 
 def _spans(wide: PolicyPort, narrow: PolicyPort) -> bool:

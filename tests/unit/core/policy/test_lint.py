@@ -147,3 +147,41 @@ def test_without_any_pod_a_named_port_is_a_note() -> None:
     found = [each for each in find(parse(manifest, "test"), Config()) if each.field == "spec.ingress[0].ports[0]"]
     assert [each.check for each in found] == [lint.UNKNOWN_PORT]
     assert lint.worst(found) is lint.Level.NOTE
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "{matchExpressions: [{key: app, operator: In, values: [a, b]}]}",
+            "{matchExpressions: [{key: app, operator: In, values: [b, a]}]}",
+        ),
+        ("{matchLabels: {app: web}}", "{matchExpressions: [{key: app, operator: In, values: [web]}]}"),
+    ],
+)
+def test_the_order_and_the_spelling_do_not_hide_a_duplicate(one: str, other: str) -> None:
+    specs = [f"{{podSelector: {{}}, ingress: [{{from: [{{podSelector: {each}}}]}}]}}" for each in (one, other)]
+    assert ("POL-DUPLICATE", "spec") in codes(*specs)
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "told"),
+    [
+        ("[{ipBlock: {cidr: 192.168.1.0/24}}]", "[{ipBlock: {cidr: 192.168.0.0/16}}]", True),
+        (
+            "[{ipBlock: {cidr: 10.0.0.0/24}}]",
+            "[{ipBlock: {cidr: 10.0.0.0/25}}, {ipBlock: {cidr: 10.0.0.128/25}}, {ipBlock: {cidr: 10.9.0.0/16}}]",
+            True,
+        ),
+        ("[{ipBlock: {cidr: 10.0.1.0/24}}]", "[{ipBlock: {cidr: 10.0.0.0/16, except: [10.0.1.0/25]}}]", False),
+    ],
+)
+def test_a_block_within_others_allows_nothing_more(narrow: str, wide: str, told: bool) -> None:
+    found = codes(web(f"ingress: [{{from: {narrow}}}, {{from: {wide}}}]"))
+    assert (("POL-UNREACHABLE-RULE", "spec.ingress[0]") in found) is told
+    assert ("POL-UNREACHABLE-RULE", "spec.ingress[1]") not in found
+
+
+def test_of_two_rules_that_say_the_same_the_second_is_told() -> None:
+    found = codes(web("ingress: [{from: [{ipBlock: {cidr: 10.0.0.1/24}}]}, {from: [{ipBlock: {cidr: 10.0.0.0/24}}]}]"))
+    assert [field for code, field in found if code == "POL-UNREACHABLE-RULE"] == ["spec.ingress[1]"]

@@ -133,3 +133,15 @@ def test_nodes_made_anew_again_and_again_leave_nothing_behind() -> None:
     assert nodes._names == {"security-group/node/uid-2": "n1"}
     nodes.drop(Node("n1", "uid-0"))
     assert nodes._names == {}
+
+
+def test_a_nodes_group_is_open_to_that_node_alone_in_both_directions() -> None:
+    policies = Policies(CONFIG)
+    for name, address in (("n1", "172.16.0.1"), ("n2", "172.16.0.2")):
+        policies.put(Node(name, name, (address,)))
+    group = policies.group("security-group/node/n1")
+    assert group is not None
+    assert {(rule.direction, rule.remote_ip_prefix, rule.protocol) for rule in group.rules} == {
+        ("ingress", "172.16.0.1/32", None),
+        ("egress", "172.16.0.1/32", None),
+    }

@@ -24,7 +24,6 @@ spec:
   selector: {selector}
   ports: [{{port: 8000, targetPort: 80}}]
 """
-DENY_IN = "{podSelector: {}, policyTypes: [Ingress]}"
 X_A = "podSelector: {matchLabels: {pod: a}}"
 
 
@@ -95,13 +94,13 @@ def there(site: Site, balancer_id: str) -> bool:
     return bool(site.lab.cloud("admin").load_balancer.get(f"/lbaas/loadbalancers/{balancer_id}").status_code == 200)
 
 
-@pytest.fixture
-def services(site: Site) -> Iterator[dict[str, tuple[str, ...]]]:
+@pytest.fixture(scope="module")
+def services(nine: Site) -> Iterator[dict[str, tuple[str, ...]]]:
     """Two Services of y, each with its addresses: `one` has endpoint y/a, `all` has y/a, y/b and y/c."""
-    site.policies({})
+    nine.policies({})
     with ExitStack() as made:
         yield {
-            name: made.enter_context(balanced(site, name, selector, members))
+            name: made.enter_context(balanced(nine, name, selector, members))
             for name, selector, members in (
                 ("one", "{pod: a}", ("y/a",)),
                 ("all", "{site: nine}", ("y/a", "y/b", "y/c")),
@@ -109,33 +108,36 @@ def services(site: Site) -> Iterator[dict[str, tuple[str, ...]]]:
         }
 
 
-def reaching(site: Site, name: str, addresses: tuple[str, ...]) -> set[str]:
-    """The pods that the Service answers, at each of its addresses several times, or at none."""
-    known = {(name, 6 if ":" in address else 4): address for address in addresses}
-    flows = [Flow(source, name, "TCP", PORT, family) for source in site.pods for _, family in known]
-    said: dict[Flow, set[bool]] = {flow: set() for flow in flows}
+def reaching(site: Site, services: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    """By Service, the pods that it answers: at each of its addresses every time, or at none at all."""
+    known = {(name, 6 if ":" in address else 4): address for name, each in services.items() for address in each}
+    flows = [Flow(source, name, "TCP", PORT, family) for source in site.pods for name, family in known]
+    said: dict[tuple[str, str], set[bool]] = {(name, source): set() for name in services for source in site.pods}
     for _ in range(3):
-        for flow, passed in site.probe(flows, 2.0, known).items():
-            said[flow].add(passed)
-    by_source = {source: set().union(*(said[flow] for flow in flows if flow.source == source)) for source in site.pods}
-    assert {len(answers) for answers in by_source.values()} == {1}, said
-    return {source for source, answers in by_source.items() if answers == {True}}
+        for flow, passed in site.probe(flows, 1.0, known).items():
+            said[flow.target, flow.source].add(passed)
+    assert {len(answers) for answers in said.values()} == {1}, said
+    return {name: {source for source in site.pods if said[name, source] == {True}} for name in services}
 
 
 def test_a_service_is_open_to_whom_all_its_endpoints_are(site: Site, services: dict[str, tuple[str, ...]]) -> None:
     everybody = set(site.pods)
     strangers = everybody - {"x/a"}
 
-    def open_to(specs: dict[str, str], *names: str) -> tuple[set[str], ...]:
+    def open_to(specs: dict[str, str]) -> tuple[set[str], set[str]]:
         site.policies(specs)
-        return tuple(reaching(site, name, services[name]) for name in names or ("one", "all"))
+        found = reaching(site, services)
+        return found["one"], found["all"]
 
     assert open_to({}) == (everybody, everybody)
     assert open_to({"x/out": to(Y)}) == (everybody, everybody)
     assert open_to({"x/out": to(f"{Y}, {X_A}")}) == (everybody, strangers)
     assert open_to({"x/out": to(Y, 81)}) == (strangers, strangers)
     assert open_to({"x/out": to(Y, PORT)}) == (strangers, strangers), "a Service's own port says nothing of endpoints"
+
+
+def test_endpoints_see_who_asks_and_a_pod_reaches_itself(site: Site, services: dict[str, tuple[str, ...]]) -> None:
     from_x = "{podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {letter: ns-x}}}]}]}"
-    only_x = {"x/a", "x/b", "x/c"}
-    (one,) = open_to({"y/in": from_x, "x/out": to(Y)}, "one")
-    assert one == only_x | {"y/a"}, "members see who asks; and a pod reaches itself by its Service"
+    site.policies({"y/in": from_x, "x/out": to(Y)})
+    found = reaching(site, {"one": services["one"]})
+    assert found == {"one": {"x/a", "x/b", "x/c", "y/a"}}

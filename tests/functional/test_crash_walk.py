@@ -28,6 +28,8 @@ from tests.faults.proxy import Proxy, Rule, kubeconfig_of, of_kubeconfig
 from tests.faults.rules import kind_of
 from tests.functional.lab import Lab, wait_for
 
+pytestmark = pytest.mark.long
+
 CHANGING = (
     r"(POST|PUT|PATCH|DELETE) (networks|subnets|routers|security-groups|security-group-rules|ports)(/.*)?"
     r"|(POST|PATCH|DELETE) (kuryrports|kuryrnodes)"

@@ -22,6 +22,8 @@ from tests.faults.faults import Hook
 from tests.faults.proxy import Proxy, Rule
 from tests.functional.policy.site import TCP80, TCP81, Allows, Flow, Site
 
+pytestmark = pytest.mark.long
+
 CHANGING = "(POST|PUT|DELETE) (?!leases).*"
 MOST_DEATHS = 60
 A = "podSelector: {matchLabels: {pod: a}}"

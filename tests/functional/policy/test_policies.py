@@ -15,6 +15,8 @@ import pytest
 
 from tests.functional.lab import Lab, addresses, is_ready, wait_for
 
+pytestmark = pytest.mark.long
+
 Pod = dict[str, Any]
 HTTP, OTHER, UDP = 8080, 8090, 8081
 WITHIN_S = 30

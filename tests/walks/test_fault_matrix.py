@@ -30,7 +30,7 @@ from kuryrctl.reconcile.once import TRIES
 from kuryrctl.reconcile.report import Failure, failure
 from tests.faults.faults import Fault, Refuse, Rewrite, Silence, Swallow, neutron_error
 from tests.faults.rules import Rule
-from tests.unit.reconcile.fault_scenes import (
+from tests.walks.fault_scenes import (
     FORECAST,
     LISTS,
     SCENES,

@@ -19,7 +19,7 @@ from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.kube import Kube, Lease
 from kuryrctl.reconcile import AuditLog, Parts, Scope, once
-from tests.unit.reconcile.mortal import Life, MortalCloud, MortalKube
+from tests.walks.mortal import Life, MortalCloud, MortalKube
 from tests.unit.reconcile.site import Site
 
 EXTERNAL = {"external_network": "public", "port_batch": 2}

@@ -11,9 +11,9 @@ import pytest
 
 from tests.faults.faults import Fault, neutron_error
 from tests.faults.rules import Rule
-from tests.unit.reconcile.fault_scenes import LISTS, FaultySite, scene_named, settled
+from tests.walks.fault_scenes import LISTS, FaultySite, scene_named, settled
 from tests.unit.reconcile.site import eventually
-from tests.unit.reconcile.test_fault_matrix import CODES
+from tests.walks.test_fault_matrix import CODES
 
 CALLS = (*LISTS, "POST ports", "PUT ports", "PUT ports/tags", "DELETE ports")
 NEVER_TOLD = ("time-out after success", "garbled answer")

@@ -22,7 +22,7 @@ from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Changed, Kube, KubeObject, Listed, Message
 from kuryrctl.reconcile.leadership import Leading
 from kuryrctl.reconcile.watch import WATCHED, Watch
-from tests.unit.properties.test_once import CALLS, History, events, nodes, pods
+from tests.walks.test_once_histories import CALLS, History, events, nodes, pods
 
 
 class Held:

@@ -19,8 +19,8 @@ from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.kube import Kube, Lease
 from kuryrctl.reconcile import AuditLog, Parts, Scope, once
-from tests.walks.mortal import Life, MortalCloud, MortalKube
 from tests.unit.reconcile.site import Site
+from tests.walks.mortal import Life, MortalCloud, MortalKube
 
 EXTERNAL = {"external_network": "public", "port_batch": 2}
 SHARED = {Kind.NETWORK, Kind.SUBNET, Kind.ROUTER, Kind.ROUTER_INTERFACE, Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE}

@@ -11,8 +11,8 @@ import pytest
 
 from tests.faults.faults import Fault, neutron_error
 from tests.faults.rules import Rule
-from tests.walks.fault_scenes import LISTS, FaultySite, scene_named, settled
 from tests.unit.reconcile.site import eventually
+from tests.walks.fault_scenes import LISTS, FaultySite, scene_named, settled
 from tests.walks.test_fault_matrix import CODES
 
 CALLS = (*LISTS, "POST ports", "PUT ports", "PUT ports/tags", "DELETE ports")

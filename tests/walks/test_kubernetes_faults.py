@@ -24,10 +24,10 @@ from tests.faults.faults import kubernetes_error
 from tests.faults.kube_transport import FaultyKube
 from tests.faults.kubernetes import LASTING, PASSING
 from tests.faults.rules import Rule
-from tests.walks.test_watch_histories import Watched
-from tests.walks.mortal import Life
 from tests.unit.reconcile.site import Site, eventually
+from tests.walks.mortal import Life
 from tests.walks.test_crash_walk import changed, live, settled
+from tests.walks.test_watch_histories import Watched
 
 Record = Callable[[str, object], None]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command
+from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.errors import Invalid, Owner
 
@@ -31,16 +32,14 @@ class PlanShow(Command):
         """Which file, for whom."""
         parser = super().get_parser(prog_name)
         parser.add_argument("file", metavar="FILE", help="written by: kuryrctl reconcile --save-plan FILE")
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Print it."""
         saved = _read(parsed_args.file)
-        if parsed_args.format == "json":
-            from kuryrctl.core.saved_plan import encode
-
-            print(encode(saved).decode(), end="")
+        if parsed_args.format != "table":
+            print(as_text(saved, parsed_args.format))
         else:
             from rich.console import Console
 
@@ -75,7 +74,7 @@ class PlanApply(Command):
         parser.add_argument(
             "--wait", metavar="SECONDS", type=count, default=0, help="wait so long for the cluster's Lease"
         )
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
@@ -85,13 +84,13 @@ class PlanApply(Command):
         from rich.console import Console
 
         from kuryrctl.cli.engine import engine_of
-        from kuryrctl.cli.plan_view import report_json, show_report
+        from kuryrctl.cli.plan_view import show_report
         from kuryrctl.reconcile import apply_plan
 
         parts, _, lease = engine_of(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
         report = apply_plan(parts, lease, saved, wait_s=parsed_args.wait)
-        if parsed_args.format == "json":
-            print(report_json(report))
+        if parsed_args.format != "table":
+            print(as_text(report, parsed_args.format))
         else:
             show_report(report, Console(highlight=False), Console(stderr=True, highlight=False), "plan applied")
         return ExitCode.OK if report.ok else ExitCode.FAILURES

@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from kuryrctl.cli.document import as_text
 from kuryrctl.core.findings import Finding
 from kuryrctl.core.kinds import Action
 from kuryrctl.core.plan import PLAN_SCHEMA, Plan, Step
@@ -28,7 +29,7 @@ _VERBS: Final = {
 
 
 class PlanDocument(msgspec.Struct, frozen=True):
-    """What ``-f json`` prints of a plan."""
+    """What ``-f json`` and ``-f yaml`` print of a plan."""
 
     converged: bool
     steps: tuple[Step, ...]
@@ -36,15 +37,9 @@ class PlanDocument(msgspec.Struct, frozen=True):
     schema: str = PLAN_SCHEMA
 
 
-def plan_json(plan: Plan, findings: Iterable[Finding]) -> str:
-    """The plan as one JSON document."""
-    document = PlanDocument(converged=not plan, steps=plan.steps, findings=tuple(findings))
-    return msgspec.json.format(msgspec.json.encode(document)).decode()
-
-
-def report_json(report: Report) -> str:
-    """The report of a run as one JSON document."""
-    return msgspec.json.format(msgspec.json.encode(report)).decode()
+def plan_document(plan: Plan, findings: Iterable[Finding], form: str) -> str:
+    """The plan as one document, in JSON or YAML."""
+    return as_text(PlanDocument(converged=not plan, steps=plan.steps, findings=tuple(findings)), form)
 
 
 def show_plan(plan: Plan, findings: Iterable[Finding], console: Console) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kuryrctl.cli.base import Command
+from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class PolicyDiff(Command):
         base.add_argument(
             "--against", metavar="FILE|DIR", action="append", default=[], help="compare with these manifests"
         )
-        parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
@@ -77,8 +78,8 @@ class PolicyDiff(Command):
             before = without_policies(after)
         found = policy_difference(before, after, settings.config)
         quota = _forecast(settings, found) if parsed_args.live else None
-        if parsed_args.format == "json":
-            _print_json(found, quota)
+        if parsed_args.format != "table":
+            _print_document(found, quota, parsed_args.format)
         else:
             _print_table(found, quota)
         return ExitCode.DRIFT if found else ExitCode.OK
@@ -148,7 +149,7 @@ def _count(count: Count) -> str:
     return f"{count.before} -> {count.after} (+{count.made} -{count.removed})"
 
 
-def _print_json(found: PolicyDifference, quota: _Forecast | None) -> None:
+def _print_document(found: PolicyDifference, quota: _Forecast | None, form: str) -> None:
     """`fits`: whether the quotas have room for it; null where no cloud was asked."""
     import msgspec
 
@@ -161,4 +162,4 @@ def _print_json(found: PolicyDifference, quota: _Forecast | None) -> None:
         "fits": quota.short is None if quota else None,
         "shortage": quota.short.message if quota and quota.short else None,
     }
-    print(msgspec.json.format(msgspec.json.encode(document)).decode())
+    print(as_text(document, form))

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from kuryrctl.cli.base import Command
+from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class PolicyExplain(Command):
         parser.add_argument(
             "--port", metavar="PORT[/PROTOCOL]", help="destination port; TCP unless UDP or SCTP is said"
         )
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
@@ -63,8 +64,8 @@ class PolicyExplain(Command):
         choices = (chosen,) if chosen else questions.choices(sources, targets)
         pairs = [(source, target) for source in sources for target in targets][:MOST_PAIRS]
         answers = [each for pair in pairs for choice in choices for each in questions.ask(*pair, choice)]
-        if parsed_args.format == "json":
-            _print_json(answers)
+        if parsed_args.format != "table":
+            _print_document(answers, parsed_args.format)
         else:
             _print_trees(answers, left=len(sources) * len(targets) - len(pairs))
         if not answers:
@@ -91,7 +92,7 @@ class PolicyMatrix(Command):
         parser.add_argument("-n", "--namespace", metavar="NAME", help="pods of this namespace only")
         parser.add_argument("--port", metavar="PORT[/PROTOCOL]", help="this port only")
         parser.add_argument("--html", metavar="FILE", help="write a page for a browser instead")
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -111,8 +112,8 @@ class PolicyMatrix(Command):
 
             page = _page(pods, cells, choices).encode()
             write_file(parsed_args.html, page, what="page", code="HTML-FILE")
-        elif parsed_args.format == "json":
-            _matrix_json(pods, cells, choices)
+        elif parsed_args.format != "table":
+            _matrix_document(pods, cells, choices, parsed_args.format)
         else:
             _matrix_table(pods, cells, choices)
 
@@ -218,8 +219,7 @@ def _side(side: Side) -> Text:
     return line
 
 
-def _print_json(answers: Iterable[Explained]) -> None:
-    import msgspec
+def _print_document(answers: Iterable[Explained], form: str) -> None:
 
     from kuryrctl.core.policy.explain import EXPLAIN_SCHEMA
 
@@ -240,7 +240,7 @@ def _print_json(answers: Iterable[Explained]) -> None:
         for each in answers
     ]
     document = {"schema": EXPLAIN_SCHEMA, "results": results}
-    print(msgspec.json.format(msgspec.json.encode(document)).decode())
+    print(as_text(document, form))
 
 
 def _side_json(side: Side) -> dict[str, object]:
@@ -313,8 +313,7 @@ def _colour(cell: str) -> str:
     return {ALL: "green", "yes": "green", NONE: "red", "no": "red"}.get(cell, "yellow")
 
 
-def _matrix_json(pods: list[Pod], cells: list[list[str]], choices: tuple[PortChoice, ...]) -> None:
-    import msgspec
+def _matrix_document(pods: list[Pod], cells: list[list[str]], choices: tuple[PortChoice, ...], form: str) -> None:
 
     from kuryrctl.core.policy.explain import MATRIX_SCHEMA
 
@@ -324,7 +323,7 @@ def _matrix_json(pods: list[Pod], cells: list[list[str]], choices: tuple[PortCho
         "ports": [str(choice) for choice in choices],
         "open": {source: dict(zip(names, row, strict=True)) for source, row in zip(names, cells, strict=True)},
     }
-    print(msgspec.json.format(msgspec.json.encode(document)).decode())
+    print(as_text(document, form))
 
 
 def _page(pods: list[Pod], cells: list[list[str]], choices: tuple[PortChoice, ...]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from kuryrctl import __version__
 from kuryrctl.cli.base import Command
+from kuryrctl.cli.document import as_text
 from kuryrctl.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from kuryrctl.core.config import Config
     from kuryrctl.core.policy.lint import Check, LintFinding
 
-FORMATS: Final = ("table", "json", "sarif", "junit")
+FORMATS: Final = ("table", "json", "yaml", "sarif", "junit")
 ANCHOR: Final = "docs/policy-lint.md#"
 
 
@@ -120,9 +121,7 @@ def _print(form: str, subjects: list[str], found: list[LintFinding], files: dict
         from kuryrctl.cli.reports import junit
 
         print(junit("kuryrctl policy lint", subjects, _reported(found, files)))
-    elif form == "json":
-        import msgspec
-
+    elif form in ("json", "yaml"):
         from kuryrctl.core.policy.lint import LINT_SCHEMA
 
         document = {
@@ -142,7 +141,7 @@ def _print(form: str, subjects: list[str], found: list[LintFinding], files: dict
                 for each in found
             ],
         }
-        print(msgspec.json.format(msgspec.json.encode(document)).decode())
+        print(as_text(document, form))
     else:
         _table(len(subjects), found)
 

@@ -6,6 +6,7 @@ import argparse
 
 from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command, log_as_service
+from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 
 
@@ -43,7 +44,7 @@ class PolicySync(Command):
         parser.add_argument(
             "--wait", metavar="SECONDS", type=count, default=0, help="wait so long for the cluster's Lease"
         )
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
@@ -51,7 +52,7 @@ class PolicySync(Command):
         from rich.console import Console
 
         from kuryrctl.cli.engine import engine_of, watch_until_told
-        from kuryrctl.cli.plan_view import plan_json, report_json, show_plan, show_report
+        from kuryrctl.cli.plan_view import plan_document, show_plan, show_report
         from kuryrctl.reconcile import dry_run, once, policies
 
         settings, part = self.settings(parsed_args), policies(parsed_args.namespace)
@@ -60,17 +61,17 @@ class PolicySync(Command):
             watch_until_told(settings, max_deletes=parsed_args.max_deletes, part=part)
             return ExitCode.OK
         parts, _, lease = engine_of(settings, max_deletes=parsed_args.max_deletes)
-        as_json = parsed_args.format == "json"
+        form = parsed_args.format
         if parsed_args.dry_run:
             found = dry_run(parts, part=part)
-            if as_json:
-                print(plan_json(found.plan, found.findings))
+            if form != "table":
+                print(plan_document(found.plan, found.findings, form))
             else:
                 show_plan(found.plan, found.findings, Console(highlight=False))
             return ExitCode.DRIFT if found.plan else ExitCode.OK
         report = once(parts, lease, wait_s=parsed_args.wait, part=part)
-        if as_json:
-            print(report_json(report))
+        if form != "table":
+            print(as_text(report, form))
         else:
             ended = "policies are in sync"
             show_report(report, Console(highlight=False), Console(stderr=True, highlight=False), ended)

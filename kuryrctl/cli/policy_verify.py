@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command
+from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class PolicyVerify(Command):
             "--samples", metavar="N", type=count, default=200, help="so many connections are tried (default: 200)"
         )
         parser.add_argument("--seed", metavar="N", type=count, help="choose the same ones again")
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
@@ -71,8 +72,8 @@ class PolicyVerify(Command):
             seed = secrets.randbelow(10**6) if parsed_args.seed is None else parsed_args.seed
             print(f"probing with --seed {seed}", file=self.app.stderr)
             probed = _probe(settings, reading, parsed_args.namespace, parsed_args.samples, seed)
-        if parsed_args.format == "json":
-            _print_json(verification, probed)
+        if parsed_args.format != "table":
+            _print_document(verification, probed, parsed_args.format)
         else:
             _print_table(verification, probed)
         wrong = any(each.wrong for each in probed)
@@ -205,8 +206,7 @@ def _print_table(verification: Verification, probed: Sequence[Probed]) -> None:
         console.print(Text("all agree", "green"))
 
 
-def _print_json(verification: Verification, probed: Sequence[Probed]) -> None:
-    import msgspec
+def _print_document(verification: Verification, probed: Sequence[Probed], form: str) -> None:
 
     from kuryrctl.core.policy.verify import ours
 
@@ -235,7 +235,7 @@ def _print_json(verification: Verification, probed: Sequence[Probed]) -> None:
             for each in probed
         ],
     }
-    print(msgspec.json.format(msgspec.json.encode(document)).decode())
+    print(as_text(document, form))
 
 
 def _flow(flow: Flow) -> dict[str, object]:

@@ -8,6 +8,7 @@ import time
 
 from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command, log_as_service
+from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.kinds import Kind
@@ -63,7 +64,7 @@ class Reconcile(Command):
         parser.add_argument(
             "--wait", metavar="SECONDS", type=count, default=0, help="wait so long for the cluster's Lease"
         )
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
@@ -94,12 +95,12 @@ class Reconcile(Command):
         from rich.console import Console
 
         from kuryrctl.cli.engine import planning_parts
-        from kuryrctl.cli.plan_view import plan_json, show_plan
+        from kuryrctl.cli.plan_view import plan_document, show_plan
         from kuryrctl.reconcile import dry_run
 
         difference = dry_run(planning_parts(self.settings(parsed_args)), only=_only(parsed_args))
-        if parsed_args.format == "json":
-            print(plan_json(difference.plan, difference.findings))
+        if parsed_args.format != "table":
+            print(plan_document(difference.plan, difference.findings, parsed_args.format))
         else:
             show_plan(difference.plan, difference.findings, Console(highlight=False))
         return ExitCode.DRIFT if difference.plan else ExitCode.OK
@@ -118,8 +119,8 @@ class Reconcile(Command):
         saved = plan_to_save(parts, _only(parsed_args), made_by=own_identity(), now_s=time.time())
         document = encode(saved)
         write_plan(parsed_args.save_plan, document)
-        if parsed_args.format == "json":
-            print(document.decode(), end="")
+        if parsed_args.format != "table":
+            print(as_text(saved, parsed_args.format))
         else:
             show_plan(saved.plan, saved.findings, Console(highlight=False))
             print(f"saved; to do it: kuryrctl plan apply {shlex.quote(parsed_args.save_plan)}", file=self.app.stderr)
@@ -129,13 +130,13 @@ class Reconcile(Command):
         from rich.console import Console
 
         from kuryrctl.cli.engine import engine_of
-        from kuryrctl.cli.plan_view import report_json, show_report
+        from kuryrctl.cli.plan_view import show_report
         from kuryrctl.reconcile import once
 
         parts, _, lease = engine_of(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
         report = once(parts, lease, wait_s=parsed_args.wait, only=_only(parsed_args))
-        if parsed_args.format == "json":
-            print(report_json(report))
+        if parsed_args.format != "table":
+            print(as_text(report, parsed_args.format))
         else:
             ended = f"converged, as far as {', '.join(parsed_args.only)}" if parsed_args.only else "converged"
             show_report(report, Console(highlight=False), Console(stderr=True, highlight=False), ended)

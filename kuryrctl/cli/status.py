@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from kuryrctl.cli.base import Command
+from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.summary import Severity, Summary
 
@@ -42,12 +43,11 @@ class Status(Command):
         """Whether to wait, and for whom to print."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--wait", metavar="SECONDS", type=float, help="until all is well, at most so long")
-        parser.add_argument("-f", "--format", choices=("table", "json"), default="table", help="default: table")
+        parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="default: table")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
         """Read, join, print."""
-        import msgspec
         from rich.console import Console
 
         settings = self.settings(parsed_args)
@@ -56,8 +56,8 @@ class Status(Command):
         while parsed_args.wait and summary.worst and time.monotonic() < deadline:
             time.sleep(POLL_S)
             summary = _read(settings)
-        if parsed_args.format == "json":
-            print(msgspec.json.format(msgspec.json.encode(summary)).decode())
+        if parsed_args.format != "table":
+            print(as_text(summary, parsed_args.format))
         else:
             _show(summary, Console(highlight=False))
         if parsed_args.wait and summary.worst:

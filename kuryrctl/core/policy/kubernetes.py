@@ -117,6 +117,8 @@ class KubernetesJudge:
                 if not self._is_port(rule.ports, flow):
                     continue
                 whole, blocks = self._peers(policy, rule, other, flow.family)
+                if direction is EGRESS and not self._has_named_port(rule.ports, flow):
+                    blocks = []
                 left = [piece for part in left for piece in cut(part, blocks)]
                 if whole or (addresses and not left):
                     rule_links = (
@@ -149,6 +151,13 @@ class KubernetesJudge:
     def _is_port(self, ports: Iterable[PolicyPort], flow: Flow) -> bool:
         target = self._pod(flow.target)
         return not ports or any(port.protocol == flow.protocol and flow.port in numbers(port, target) for port in ports)
+
+    def _has_named_port(self, ports: Iterable[PolicyPort], flow: Flow) -> bool:
+        """Whether an address block may lead to the port: a name is found by the addresses that a pod has reported."""
+        target = self._pod(flow.target)
+        of_protocol = [port for port in ports if port.protocol == flow.protocol]
+        by_number = (port for port in of_protocol if not isinstance(port.port, str))
+        return not ports or any(flow.port in numbers(port, target) for port in by_number) or bool(target and target.ips)
 
     def _is_node_of(self, pod: Pod, other: End, family: int) -> bool:
         if other.kind is EndKind.NODE or other.host:

@@ -73,17 +73,19 @@ class KubernetesSweep:
         self._classes: dict[tuple[object, ...], Mask] = defaultdict(int)
         self._examples: dict[tuple[object, ...], Pod] = {}
         self._named: dict[tuple[str, str, int], Mask] = defaultdict(int)
+        self._reported: Mask = 0
         for end in crowd.ends:
             pod = cluster.pods.get(end.id) if end.kind is EndKind.POD else None
             if pod is not None and not pod.host_network:
                 key = (pod.namespace, tuple(sorted(pod.labels.items())))
                 self._examples.setdefault(key, pod)
                 self._classes[key] |= crowd.one(end)
+                self._reported |= crowd.one(end) if pod.ips else 0
                 for port in pod.ports:
                     self._named[port.name, port.protocol, port.port] |= crowd.one(end)
         self._peers = lru_cache(maxsize=None)(self._find_peers)
         self._found: dict[tuple[object, ...], Mask] = {}
-        self._of_rule: dict[tuple[str, Direction, int], Mask] = {}
+        self._of_rule: dict[tuple[str, Direction, int], tuple[Mask, Mask]] = {}
 
     def by_policies(
         self, pod: Pod, isolating: tuple[NetworkPolicy, ...], direction: Direction, protocol: str, port: int
@@ -103,30 +105,37 @@ class KubernetesSweep:
     def _by_policy(self, policy: NetworkPolicy, direction: Direction, protocol: str, port: int, target: Pod) -> Mask:
         mask = 0
         for index, rule in enumerate(policy.rules(direction)):
-            at_port = self._at_port(rule, direction, protocol, port, target)
-            if at_port:
+            by_number, by_name = self._at_port(rule, direction, protocol, port, target)
+            if by_number or by_name:
                 key = (policy.full_name, direction, index)
                 if key not in self._of_rule:
                     self._of_rule[key] = self._by_rule(policy.namespace, rule)
-                mask |= at_port & self._of_rule[key]
+                selected, within = self._of_rule[key]
+                mask |= (by_number | by_name) & selected | (by_number | by_name & self._reported) & within
         return mask
 
-    def _at_port(self, rule: PolicyRule, direction: Direction, protocol: str, port: int, target: Pod) -> Mask:
-        """Of which ends the port is one of the rule's: in ingress all or none."""
-        mask = 0 if rule.ports else self._crowd.everyone
+    def _at_port(
+        self, rule: PolicyRule, direction: Direction, protocol: str, port: int, target: Pod
+    ) -> tuple[Mask, Mask]:
+        """Of which ends the port is one of the rule's, by its number (all or none) and, in egress, by its name."""
+        by_number, by_name = 0 if rule.ports else self._crowd.everyone, 0
         for each in rule.ports:
             if each.protocol == protocol:
                 if direction is Direction.EGRESS and isinstance(each.port, str):
-                    mask |= self._named.get((each.port, protocol, port), 0)
+                    by_name |= self._named.get((each.port, protocol, port), 0)
                 elif port in numbers(each, target):
-                    mask = self._crowd.everyone
-        return mask
+                    by_number = self._crowd.everyone
+        return by_number, by_name
 
-    def _by_rule(self, namespace: str, rule: PolicyRule) -> Mask:
-        mask = 0 if rule.peers else self._crowd.everyone
+    def _by_rule(self, namespace: str, rule: PolicyRule) -> tuple[Mask, Mask]:
+        """Whom the rule's peers select, and who is within their address blocks."""
+        selected, within = 0 if rule.peers else self._crowd.everyone, 0
         for peer in rule.peers:
-            mask |= self._peers(namespace, peer)
-        return mask
+            if peer.ip_block is None:
+                selected |= self._peers(namespace, peer)
+            else:
+                within |= self._peers(namespace, peer)
+        return selected, within
 
     def _find_peers(self, namespace: str, peer: Peer) -> Mask:
         mask = 0

@@ -50,8 +50,14 @@ def test_an_empty_policy_isolates_every_pod_against_what_comes_in(world: World) 
     found = policy(world, "empty", podSelector={})
 
     assert found == NetworkPolicy(
-        world.namespace, "empty", found.uid, Selector(), frozenset({Direction.INGRESS}), (), ()
+        world.namespace,
+        "empty",
+        found.uid,
+        Selector(),
+        frozenset({Direction.INGRESS}),
+        resource_version=found.resource_version,
     )
+    assert found.resource_version
 
 
 def test_a_policy_with_egress_rules_is_one_of_both_directions_unless_it_says_otherwise(world: World) -> None:

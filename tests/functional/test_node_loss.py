@@ -107,7 +107,7 @@ def test_a_pod_moves_away_from_a_node_that_is_gone_for_good(lab: Lab, pods: tupl
     """The node comes back only after everything of it was given up: it must not answer for what is another one's."""
     _, victim = pods
     namespace = victim["metadata"]["namespace"]
-    address = victim["status"]["podIP"]
+    address, held = victim["status"]["podIP"], port_of(lab, victim)
     silence(lab)
     force_delete(lab, victim)
     lab.kubectl("delete", "node", LOST.name)
@@ -116,8 +116,9 @@ def test_a_pod_moves_away_from_a_node_that_is_gone_for_good(lab: Lab, pods: tupl
     taken = {"network_id": lab.ports()[0]["network_id"], "name": "heir", "fixed_ips": [{"ip_address": address}]}
     heir = lab.cloud().network.post("/ports", json={"port": taken}).json()["port"]
     try:
+        assert held["id"] in plugged_ports(lab)
         lab.up()
-        wait_for(lambda: victim["metadata"]["uid"] not in lab.plugged(LOST.name), 90)
+        wait_for(lambda: held["id"] not in plugged_ports(lab), 90, lambda: plugged_ports(lab))
         lab.wait_ready(namespace, 2, 120)
         kept = lab.cloud().network.get(f"/ports/{heir['id']}").json()["port"]
         assert (kept["name"], kept["fixed_ips"][0]["ip_address"]) == ("heir", address)

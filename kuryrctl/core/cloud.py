@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
+from kuryrctl.core.balancers import FloatingIP, LoadBalancer
 from kuryrctl.core.kinds import Kind
 
 
@@ -171,7 +172,9 @@ class QuotaUse(Struct, frozen=True):
         return 2**31 if self.limit == UNLIMITED else self.limit - self.used - self.reserved
 
 
-CloudObject: TypeAlias = Port | Network | Subnet | Router | SecurityGroup | SecurityGroupRule
+CloudObject: TypeAlias = (
+    Port | Network | Subnet | Router | SecurityGroup | SecurityGroupRule | LoadBalancer | FloatingIP
+)
 
 
 class CloudState(Struct, frozen=True):
@@ -190,4 +193,6 @@ class CloudState(Struct, frozen=True):
     ports: Mapping[str, Port] = MappingProxyType({})
     complete: frozenset[Kind] = frozenset()
     trunks: Mapping[str, Trunk] = MappingProxyType({})
+    load_balancers: Mapping[str, LoadBalancer] = MappingProxyType({})
+    floating_ips: Mapping[str, FloatingIP] = MappingProxyType({})
     quotas: tuple[QuotaUse, ...] = ()

@@ -5,6 +5,9 @@ Does not know: the API's wire shape (`kube` maps it), load balancers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from msgspec import Struct
 
 
@@ -18,7 +21,11 @@ class ServicePort(Struct, frozen=True):
 
 
 class Service(Struct, frozen=True, weakref=True):
-    """A Service. `cluster_ips` is empty for a headless one and an ExternalName."""
+    """A Service. `cluster_ips` is empty for a headless one and an ExternalName.
+
+    `annotations` are those that load balancers know (`kube` leaves out all others); `ingress` are the addresses in its
+    ``status.loadBalancer``; `affinity_timeout_s` counts where `session_affinity` is ``ClientIP``.
+    """
 
     namespace: str
     name: str
@@ -27,6 +34,19 @@ class Service(Struct, frozen=True, weakref=True):
     cluster_ips: tuple[str, ...] = ()
     ports: tuple[ServicePort, ...] = ()
     resource_version: str = ""
+    selects: bool = True
+    session_affinity: str = "None"
+    affinity_timeout_s: int = 10800
+    source_ranges: tuple[str, ...] = ()
+    load_balancer_class: str = ""
+    load_balancer_ip: str = ""
+    external_ips: tuple[str, ...] = ()
+    external_traffic_policy: str = "Cluster"
+    internal_traffic_policy: str = "Cluster"
+    publish_not_ready: bool = False
+    deleting: bool = False
+    annotations: Mapping[str, str] = MappingProxyType({})
+    ingress: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:

@@ -125,6 +125,107 @@ class KuryrNodeSpec(Struct, frozen=True, tag="kuryr-node"):
     routes: tuple[str, ...] = ()
 
 
+class MemberSpec(Struct, frozen=True, gc=False):
+    """A member; `subnet` is a key, None where the address is on no subnet of ours."""
+
+    address: str
+    port: int
+    subnet: Key | None = None
+    name: str = ""
+    weight: int = 1
+
+
+class MembersSpec(Struct, frozen=True, tag="member"):
+    """All members of one pool, sorted by address and port: one batch update."""
+
+    key: Key
+    balancer: Key
+    pool: Key
+    members: tuple[MemberSpec, ...] = ()
+
+
+class HealthMonitorSpec(Struct, frozen=True, tag="health-monitor"):
+    """A pool's monitor: its Octavia type is `method`; `delay` and `timeout` in seconds."""
+
+    key: Key
+    balancer: Key
+    pool: Key
+    name: str
+    method: str
+    delay: int
+    timeout: int
+    max_retries: int
+
+
+class PoolSpec(Struct, frozen=True, tag="pool"):
+    """A pool, and what is below it. `persistence` is Octavia's type and its time-out in seconds (None: provider's)."""
+
+    key: Key
+    balancer: Key
+    name: str
+    protocol: str
+    algorithm: str
+    members: MembersSpec
+    persistence: tuple[str, int | None] | None = None
+    monitor: HealthMonitorSpec | None = None
+
+
+class ListenerSpec(Struct, frozen=True, tag="listener"):
+    """A port of the VIP with its pool. None fields are the provider's defaults; time-outs in milliseconds."""
+
+    key: Key
+    balancer: Key
+    name: str
+    protocol: str
+    port: int
+    pool: PoolSpec
+    allowed_cidrs: tuple[str, ...] = ()
+    timeout_client_data: int | None = None
+    timeout_member_data: int | None = None
+
+
+class LoadBalancerSpec(Struct, frozen=True, tag="load-balancer"):
+    """A load balancer with all that is below it. `vip_address` None: any free address.
+
+    `vip_subnet` is a key of ours, or, where `vip_subnet_id` is given, empty.
+    """
+
+    key: Key
+    name: str
+    description: str
+    tags: tuple[str, ...]
+    provider: str
+    vip_subnet: Key
+    vip_address: str | None
+    listeners: tuple[ListenerSpec, ...] = ()
+    vip_subnet_id: str = ""
+
+
+class FloatingIPSpec(Struct, frozen=True, tag="floating-ip"):
+    """A floating IP on the VIP of a load balancer (a key). `network` is the id of the external network.
+
+    `address` None: any free one. `ours` False: it is its user's, who named it: associated, never made, tagged, deleted.
+    """
+
+    key: Key
+    description: str
+    tags: tuple[str, ...]
+    network: str
+    balancer: Key
+    address: str | None = None
+    ours: bool = True
+
+
+class ServiceStatusSpec(Struct, frozen=True, tag="service"):
+    """The addresses in a Service's `status.loadBalancer.ingress`, sorted."""
+
+    key: Key
+    namespace: str
+    name: str
+    uid: str
+    ingress: tuple[str, ...] = ()
+
+
 Spec: TypeAlias = (
     NetworkSpec
     | SubnetSpec
@@ -135,6 +236,13 @@ Spec: TypeAlias = (
     | PortSpec
     | KuryrPortSpec
     | KuryrNodeSpec
+    | LoadBalancerSpec
+    | ListenerSpec
+    | PoolSpec
+    | MembersSpec
+    | HealthMonitorSpec
+    | FloatingIPSpec
+    | ServiceStatusSpec
 )
 
 KIND_OF: dict[type, Kind] = {
@@ -147,6 +255,13 @@ KIND_OF: dict[type, Kind] = {
     PortSpec: Kind.PORT,
     KuryrPortSpec: Kind.KURYR_PORT,
     KuryrNodeSpec: Kind.KURYR_NODE,
+    LoadBalancerSpec: Kind.LOAD_BALANCER,
+    ListenerSpec: Kind.LISTENER,
+    PoolSpec: Kind.POOL,
+    MembersSpec: Kind.MEMBER,
+    HealthMonitorSpec: Kind.HEALTH_MONITOR,
+    FloatingIPSpec: Kind.FLOATING_IP,
+    ServiceStatusSpec: Kind.SERVICE,
 }
 
 

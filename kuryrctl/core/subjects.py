@@ -3,6 +3,7 @@
 cluster     what the whole cluster shares
 pod/UID     one pod, its port and its KuryrPort
 security-group/ROLE/ID   one group of the NetworkPolicies with its rules: the subject is the group's key
+service/UID one Service, its load balancers, its floating IPs and its status
 node/UID    one node, its port and its KuryrNode (``node/NAME`` for a KuryrNode whose node's uid is unknown)
 """
 
@@ -10,10 +11,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from kuryrctl.core.kinds import Kind
 from kuryrctl.core.ownership import POLICY_ROLES
 from kuryrctl.core.specs import Key
 
 Subject: TypeAlias = str
+BALANCER_KINDS = frozenset({Kind.LOAD_BALANCER, Kind.LISTENER, Kind.POOL, Kind.MEMBER, Kind.HEALTH_MONITOR})
+"""What Octavia holds."""
+_NAMED_BY_ROLE = BALANCER_KINDS | {Kind.PORT, Kind.FLOATING_IP}
 CLUSTER: Subject = "cluster"
 
 
@@ -27,11 +32,18 @@ def node_subject(uid: str) -> Subject:
     return f"node/{uid}"
 
 
+def service_subject(uid: str) -> Subject:
+    """The subject of a Service."""
+    return f"service/{uid}"
+
+
 def subject_of_key(key: Key) -> Subject:
-    """Whom an object with this key serves."""
+    """Whom an object with this key serves; a Service's status is its subject itself."""
     kind, *rest = key.split("/")
+    if kind == Kind.SERVICE:
+        return key
     match kind, rest:
-        case "port", [role, uid, *_]:
+        case _, [role, uid, *_] if kind in _NAMED_BY_ROLE:
             return f"{role}/{uid}"
         case "kuryr-port", [_, _, uid]:
             return pod_subject(uid)

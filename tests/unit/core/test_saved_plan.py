@@ -15,6 +15,20 @@ from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import FieldChange, Plan, Step, chosen
 from kuryrctl.core.saved_plan import SAVED_SCHEMA, SavedPlan, Seen, Stale, decode, encode, refuse, same_cluster
 
+MEMBERS = specs.MembersSpec(
+    "member/service/u/4/tcp-80",
+    "load-balancer/service/u/4",
+    "pool/service/u/4/tcp-80",
+    (specs.MemberSpec("10.0.0.7", 8080, "subnet/pods-4", "shop/web-0"),),
+)
+MONITOR = specs.HealthMonitorSpec(
+    "health-monitor/service/u/4/tcp-80", MEMBERS.balancer, MEMBERS.pool, "m", "TCP", delay=5, timeout=3, max_retries=3
+)
+POOL = specs.PoolSpec(
+    MEMBERS.pool, MEMBERS.balancer, "p", "TCP", "SOURCE_IP_PORT", MEMBERS, ("SOURCE_IP", 10800), MONITOR
+)
+LISTENER = specs.ListenerSpec("listener/service/u/4/tcp-80", MEMBERS.balancer, "l", "TCP", 80, POOL, ("10.0.0.0/8",))
+
 SPECS: tuple[specs.Spec, ...] = (
     specs.NetworkSpec("network/pods", "n", ("a", "b"), 1442, "guard"),
     specs.SubnetSpec("subnet/pods-4", "s", (), "network/pods", "10.0.0.0/24", "10.0.0.1", ("10.0.0.2", "10.0.0.9")),
@@ -36,6 +50,15 @@ SPECS: tuple[specs.Spec, ...] = (
     ),
     specs.KuryrPortSpec("kuryr-port/shop/web/u", "shop", "web", "u", "node1", "port/pod/u"),
     specs.KuryrNodeSpec("kuryr-node/node1", "node1", "n", "port/node/n", ("10.96.0.0/16",)),
+    specs.LoadBalancerSpec(
+        MEMBERS.balancer, "lab/shop/web", "d", ("t",), "ovn", "subnet/services-4", "10.96.0.10", (LISTENER,)
+    ),
+    LISTENER,
+    POOL,
+    MEMBERS,
+    MONITOR,
+    specs.FloatingIPSpec("floating-ip/service/u/4", "d", ("t",), "net-1", MEMBERS.balancer, "172.24.4.7", ours=False),
+    specs.ServiceStatusSpec("service/u", "shop", "web", "u", ("172.24.4.7",)),
 )
 
 

@@ -11,13 +11,13 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from kuryrctl.core.lint import LINT_IGNORE
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.selectors import Operator, Requirement, Selector
 from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
 from kuryrctl.kube.addresses import addresses, cidr
 from kuryrctl.kube.wire import Meta
 
-LINT_IGNORE = "kuryr.openstack.org/lint-ignore"
 SERVICE_LABEL = "kubernetes.io/service-name"
 
 

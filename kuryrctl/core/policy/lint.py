@@ -1,21 +1,18 @@
 """What is probably not meant in a NetworkPolicy, or cannot be enforced here: findings with stable codes.
 
-Each finding is about one policy and can be accepted in its annotation ``kuryr.openstack.org/lint-ignore``:
-``CODE: reason``, one for each line or separated by ``;``. An acceptance without a reason is itself a finding.
-Does not know: files, formats of reports, what the cloud holds.
+Each finding is about one policy and can be accepted in its annotation (`core.lint`). Does not know: files, formats of
+reports, what the cloud holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
 from ipaddress import ip_network
 from types import MappingProxyType
 
-from msgspec import Struct
-
 from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, Pod
 from kuryrctl.core.config import Config
+from kuryrctl.core.lint import Check, Level, LintFinding, judged
 from kuryrctl.core.policy.entries import block_ranges, is_block
 from kuryrctl.core.policy.model import Direction, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.policy.ranges import Ranges, covers, network, union
@@ -25,22 +22,6 @@ LINT_SCHEMA = "kuryrctl.policy-lint/1"
 MANY_RULES = 50
 """Half of the security group rules that Neutron's default quota grants a whole project."""
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
-
-
-class Level(StrEnum):
-    """How much a finding matters; its value is SARIF's word (SARIF 2.1.0, 3.27.10)."""
-
-    NOTE = "note"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Check(Struct, frozen=True):
-    """A kind of finding. `code` is stable and the anchor of its section in docs/policy-lint.md."""
-
-    code: str
-    level: Level
-    title: str
 
 
 SELECTS_NOTHING = Check("POL-SELECTS-NOTHING", Level.WARNING, "The policy selects no pod")
@@ -60,18 +41,6 @@ CHECKS = (
     SELECTS_NOTHING, DUPLICATE, UNREACHABLE_RULE, NAMED_PORT, UNKNOWN_PORT, HOST_NETWORK, HOST_NETWORK_PEER, OPENS_ALL,
     MANY, SERVICE_RANGE, NOT_ENFORCEABLE, BAD_BLOCK, SUPPRESSION,
 )  # fmt: skip
-_BY_CODE = {check.code: check for check in CHECKS}
-
-
-class LintFinding(Struct, frozen=True):
-    """One finding. `field` is the place inside the policy (``spec.ingress[0].ports[1]``); `accepted` is the reason
-    why it is not to count, empty: it counts."""
-
-    check: Check
-    policy: str
-    message: str
-    field: str = ""
-    accepted: str = ""
 
 
 def lint(
@@ -85,22 +54,11 @@ def lint(
     pods = _pods_by_namespace(cluster)
     found: list[LintFinding] = []
     for policy in sorted(cluster.policies.values(), key=lambda policy: policy.full_name):
-        accepted, bad = _accepted(policy)
         told = [*_Linter(policy, cluster, config, pods).findings(), *_duplicates(policy, cluster)]
         if (count := rule_counts.get(policy.full_name, 0)) > MANY_RULES:
             told.append(LintFinding(MANY, policy.full_name, f"it needs {count} rules, more than {MANY_RULES}", "spec"))
-        found += bad
-        found += [
-            LintFinding(each.check, each.policy, each.message, each.field, accepted.get(each.check.code, ""))
-            for each in told
-        ]
+        found += judged(policy.full_name, policy.lint_ignore, told, CHECKS, SUPPRESSION)
     return tuple(found)
-
-
-def worst(findings: Iterable[LintFinding]) -> Level | None:
-    """The worst level among those that count; None: nothing counts."""
-    levels = {finding.check.level for finding in findings if not finding.accepted}
-    return next((level for level in (Level.ERROR, Level.WARNING, Level.NOTE) if level in levels), None)
 
 
 class _Linter:
@@ -284,23 +242,6 @@ def _spans(wide: PolicyPort, narrow: PolicyPort) -> bool:
 
 def _is_everywhere(peer: Peer) -> bool:
     return peer.ip_block is not None and peer.ip_block.cidr in _EVERYWHERE and not peer.ip_block.except_
-
-
-def _accepted(policy: NetworkPolicy) -> tuple[dict[str, str], list[LintFinding]]:
-    """Reasons by code, and what is wrong with the annotation."""
-    reasons: dict[str, str] = {}
-    bad = []
-    for entry in filter(None, map(str.strip, policy.lint_ignore.replace("\n", ";").split(";"))):
-        code, _, reason = (part.strip() for part in entry.partition(":"))
-        if code not in _BY_CODE:
-            told = f'"{code}" is no code of policy lint: {", ".join(_BY_CODE)}'
-        elif not reason:
-            told = f'"{code}" is accepted without a reason: write "{code}: why"'
-        else:
-            reasons[code] = reason
-            continue
-        bad.append(LintFinding(SUPPRESSION, policy.full_name, told, "metadata.annotations"))
-    return reasons, bad
 
 
 def _pods_by_namespace(cluster: ClusterState) -> dict[str, list[Pod]]:

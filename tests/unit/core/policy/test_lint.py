@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from kuryrctl.core.config import Config, PodNetwork
+from kuryrctl.core.lint import Level, LintFinding, worst
 from kuryrctl.core.policy import lint
-from kuryrctl.core.policy.lint import LintFinding
 from kuryrctl.core.policy.lint import lint as find
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyRule
 from kuryrctl.core.selectors import Selector
@@ -102,7 +102,7 @@ def test_a_named_egress_port_without_peers_may_be_any_pods() -> None:
 
 
 def test_the_later_one_of_two_equal_policies_is_told_of() -> None:
-    assert [(each.check.code, each.policy) for each in findings(FINE, FINE)] == [("POL-DUPLICATE", "shop/p1")]
+    assert [(each.check.code, each.subject) for each in findings(FINE, FINE)] == [("POL-DUPLICATE", "shop/p1")]
 
 
 def test_a_family_that_the_pod_network_has_not() -> None:
@@ -123,11 +123,11 @@ def test_a_finding_is_accepted_with_a_reason_only() -> None:
     opens = web("ingress: [{}]")
     (accepted,) = findings(opens, note="POL-OPENS-ALL: the front door")
     assert accepted.accepted == "the front door"
-    assert lint.worst([accepted]) is None
+    assert worst([accepted]) is None
     for note in ("POL-OPENS-ALL", "POL-OPENS: typing error"):
         told = findings(opens, note=note)
         assert [each.check.code for each in told] == ["POL-IGNORE", "POL-OPENS-ALL"]
-        assert lint.worst(told) is lint.Level.ERROR
+        assert worst(told) is Level.ERROR
 
 
 def test_a_block_that_is_none_is_told_of() -> None:
@@ -146,7 +146,7 @@ def test_without_any_pod_a_named_port_is_a_note() -> None:
     manifest = "kind: NetworkPolicy\nmetadata: {name: p}\nspec: {podSelector: {}, ingress: [{ports: [{port: http}]}]}"
     found = [each for each in find(parse(manifest, "test"), Config()) if each.field == "spec.ingress[0].ports[0]"]
     assert [each.check for each in found] == [lint.UNKNOWN_PORT]
-    assert lint.worst(found) is lint.Level.NOTE
+    assert worst(found) is Level.NOTE
 
 
 @pytest.mark.parametrize(

@@ -81,19 +81,13 @@ class PlanApply(Command):
         """Read the file first: a bad one needs no cloud to be refused."""
         saved = _read(parsed_args.file)
 
-        from rich.console import Console
-
         from kuryrctl.cli.engine import engine_of
-        from kuryrctl.cli.plan_view import show_report
+        from kuryrctl.cli.running import show_run
         from kuryrctl.reconcile import apply_plan
 
         parts, _, lease = engine_of(self.settings(parsed_args), max_deletes=parsed_args.max_deletes)
         report = apply_plan(parts, lease, saved, wait_s=parsed_args.wait)
-        if parsed_args.format != "table":
-            print(as_text(report, parsed_args.format))
-        else:
-            show_report(report, Console(highlight=False), Console(stderr=True, highlight=False), "plan applied")
-        return ExitCode.OK if report.ok else ExitCode.FAILURES
+        return show_run(report, parsed_args.format, "plan applied")
 
 
 def write_plan(path: str, document: bytes) -> None:

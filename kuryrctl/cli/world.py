@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +20,9 @@ from kuryrctl.core.errors import Invalid, KuryrError, Owner
 from kuryrctl.core.index import find_own
 from kuryrctl.core.kinds import Kind
 from kuryrctl.reconcile.once import networks
+
+if TYPE_CHECKING:
+    from kuryrctl.kube import Kube
 
 LEGACY_OWNERS: Final = ("kuryr", "compute:kuryr", "compute:kuryr:sriov", "trunk:subport", "")
 
@@ -55,8 +58,9 @@ def look(settings: Settings) -> Reading:
     if settings.world is not None:
         world = settings.world
         return Reading(world.cluster, world.cloud, world.errors, {})
+    kube = _kube(settings)  # here: two threads that import at the same time meet half-made modules
     with ThreadPoolExecutor(1) as pool:
-        cluster_read = pool.submit(_cluster, settings)
+        cluster_read = pool.submit(_cluster, kube)
         cloud, cloud_errors = _cloud(settings)
         cluster, cluster_errors = cluster_read.result()
     unread: dict[str, KuryrError] = {}
@@ -86,9 +90,19 @@ def known_namespace(cluster: ClusterState, name: str | None) -> None:
         )
 
 
-def _cluster(settings: Settings) -> tuple[ClusterState | KuryrError, Mapping[Kind, KuryrError]]:
+def _kube(settings: Settings) -> Kube | KuryrError:
+    """The cluster, with all of its library imported; nothing is asked yet."""
     try:
-        cluster, errors = settings.kube().observe()
+        return settings.kube()
+    except KuryrError as error:
+        return error
+
+
+def _cluster(kube: Kube | KuryrError) -> tuple[ClusterState | KuryrError, Mapping[Kind, KuryrError]]:
+    if isinstance(kube, KuryrError):
+        return kube, {}
+    try:
+        cluster, errors = kube.observe()
     except KuryrError as error:
         return error, {}
     fault = next((errors[kind] for kind in (Kind.POD, Kind.NODE) if kind in errors), None)

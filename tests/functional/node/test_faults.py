@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,16 +40,15 @@ def sandboxes(pods: Callable[[str], Path]) -> list[Sandbox]:
 def test_an_agent_killed_in_the_middle_of_adds(node: Switch, pods: Callable[[str], Path]) -> None:
     """A runtime deletes after a failed ADD and adds again; in the end every pod is bound once, and nothing is left."""
     runtime, all_of_them = Runtime(node.folder), sandboxes(pods)
-    chance = random.Random(1)
     failed = 0
-    for _ in range(5):
+    for plugged in (1, 1, 2, 2, 3):
         agent = Process(runtime, node.ovsdb, PODS)
-        killer = threading.Timer(chance.uniform(0.05, 0.3), agent.kill)
-        killer.start()
         with ThreadPoolExecutor(PODS) as pool:
-            codes = [code for code, _ in pool.map(runtime.add, all_of_them)]
-            killer.join()
-            failed += sum(codes)
+            adds = [pool.submit(runtime.add, pod) for pod in all_of_them]
+            while len(taps()) < plugged and not all(add.done() for add in adds):
+                time.sleep(0.0005)
+            agent.kill()
+            failed += sum(add.result()[0] for add in adds)
             assert [code for code, _ in pool.map(runtime.delete, all_of_them)] == [0] * PODS
     assert failed, "no ADD was interrupted: the test proves nothing"
 

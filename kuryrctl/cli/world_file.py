@@ -18,7 +18,8 @@ class WorldSave(Command):
     """Save what Kubernetes and the cloud hold now to a file, which reading commands take with --world FILE
 
     Pods, nodes, namespaces, NetworkPolicies, Services and our own objects; ports, networks, routers and security
-    groups: the fields that our commands read, and no others. No credential, Secret, environment or annotation is in it.
+    groups: the fields that our commands read, and no others. No credential, Secret or environment is in it,
+    and of the annotations those that load balancers know.
     """
 
     examples = """\

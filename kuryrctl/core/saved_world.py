@@ -1,7 +1,8 @@
 """A world as a document: one observation of both sides, which every reading command takes in place of them.
 
-What is in it is what the observed types hold, and nothing else of any object: no annotation, environment, Secret or
-credential is ever read into them. Does not know: files, how the observation was made.
+What is in it is what the observed types hold, and nothing else of any object: no annotation but our own and those that
+load balancers know, no environment, Secret or credential is ever read into them. Does not know: files, how the
+observation was made.
 """
 
 from __future__ import annotations

@@ -21,6 +21,11 @@ def addresses(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(found for text in texts if (found := _address(text)))
 
 
+def address(text: str) -> str:
+    """An address in its canonical form; what is none stays as it is."""
+    return _address(text) or text
+
+
 def cidr(text: str) -> str:
     """A CIDR in its canonical form, without the bits behind its prefix; what is none stays as it is."""
     found = parsed_cidr(text)

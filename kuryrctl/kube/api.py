@@ -76,8 +76,10 @@ class Api:
             if there and there.metadata.uid == uid:
                 raise
 
-    def report(self, path: str, doing: str, uid: str, status: Any) -> Response:
+    def report(self, path: str, doing: str, uid: str, status: Any, *, part: str = "/status") -> Response:
         """Write the status (`path` ends with it) of the object with this uid; its spec is not touched.
+
+        `part` is what of the object is written, where others write other parts of its status.
 
         Raises NotFound when it is gone, Conflict when another object has its name.
         """
@@ -85,7 +87,7 @@ class Api:
         # The uid is tested by the patch itself: a status write of a custom resource ignores a uid in its metadata.
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": status},
+            {"op": "add", "path": part, "value": status},
         ]
         try:
             return self.call("PATCH", path, doing, body=patch, content_type=JSON_PATCH)

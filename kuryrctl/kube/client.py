@@ -1,13 +1,14 @@
 """What the engine, the agent and the commands do with Kubernetes, in core types.
 
-Writes to our two objects carry preconditions (uid, resource version), so that a late writer loses instead of harming.
+Writes carry preconditions (uid, for our two objects also the resource version), so that a late writer loses instead of
+harming.
 Knows: paths, verbs, preconditions. Does not know: why something is written, leadership, back-off.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -26,6 +27,7 @@ from kuryrctl.kube.events import EventRecorder, ObjectRef
 from kuryrctl.kube.install import Finding, Installer
 from kuryrctl.kube.probes import Probes
 from kuryrctl.kube.resources import OBSERVED, RESOURCES
+from kuryrctl.kube.service_wire import ServiceWire
 from kuryrctl.kube.transport import MERGE_PATCH, Transport
 from kuryrctl.kube.watch import Watch
 from kuryrctl.kube.wire import KubeObject, KuryrNodeWire, KuryrPortWire
@@ -142,6 +144,17 @@ class Kube:
         for probe in self.list_kind(Kind.KURYR_PROBE).items:
             if isinstance(probe, KuryrProbe) and probe.expired(now_s):
                 self.probes.delete(probe)
+
+    def write_service_status(self, namespace: str, name: str, uid: str, ingress: Sequence[str]) -> Service:
+        """Write the addresses of its load balancers; the rest of its status, and its spec, are not touched.
+
+        Raises NotFound when it is gone, Conflict when another Service has its name.
+        """
+        path = RESOURCES[Kind.SERVICE].path(name, namespace, "status")
+        doing = f"write the status of Service {namespace}/{name}"
+        addresses = {"ingress": [{"ip": each} for each in ingress]}
+        response = self.api.report(path, doing, uid, addresses, part="/status/loadBalancer")
+        return decoded(response, doing, ServiceWire).core()
 
     # -- the agent's writes
 

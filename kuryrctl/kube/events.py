@@ -20,6 +20,7 @@ from kuryrctl.core.cluster import KuryrNode, KuryrPort, Node, Pod
 from kuryrctl.core.errors import KuryrError, NotFound
 from kuryrctl.core.names import shortened
 from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.services import Service
 from kuryrctl.kube.api import Api
 from kuryrctl.kube.transport import MERGE_PATCH
 from kuryrctl.kube.wire import API_VERSION, micro_time
@@ -43,7 +44,7 @@ class ObjectRef(Struct, frozen=True, rename="camel"):
     uid: str
 
     @classmethod
-    def of(cls, obj: Pod | Node | KuryrPort | KuryrNode | NetworkPolicy) -> ObjectRef:
+    def of(cls, obj: Pod | Node | KuryrPort | KuryrNode | NetworkPolicy | Service) -> ObjectRef:
         """The reference to an observed object."""
         match obj:
             case Pod():
@@ -57,6 +58,8 @@ class ObjectRef(Struct, frozen=True, rename="camel"):
                 return cls(API_VERSION, "KuryrNode", "", obj.name, obj.uid)
             case NetworkPolicy():
                 return cls("networking.k8s.io/v1", "NetworkPolicy", obj.namespace, obj.name, obj.uid)
+            case Service():
+                return cls("v1", "Service", obj.namespace, obj.name, obj.uid)
 
 
 class _Told(Struct, frozen=True):

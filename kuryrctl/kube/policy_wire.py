@@ -1,8 +1,8 @@
-"""NetworkPolicies, Services and EndpointSlices as they travel, and how they become core types.
+"""NetworkPolicies as they travel, and how they become core types.
 
 The API server's defaults are filled in here, too: a manifest from a file means what it would mean once it was stored.
-Field meanings: Kubernetes API reference (networking.k8s.io/v1, core/v1, discovery.k8s.io/v1). Does not know: how they
-were read, whether an API server would accept them (`documents` does).
+Field meanings: Kubernetes API reference (networking.k8s.io/v1). Does not know: how they were read, whether an API
+server would accept them (`documents` does).
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from msgspec import Struct, field
 from kuryrctl.core.lint import LINT_IGNORE
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.selectors import Operator, Requirement, Selector
-from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
-from kuryrctl.kube.addresses import addresses, cidr
-from kuryrctl.kube.wire import Meta
-
-SERVICE_LABEL = "kubernetes.io/service-name"
+from kuryrctl.kube.addresses import cidr
+from kuryrctl.kube.wire import AnnotatedMeta
 
 
 class RequirementWire(Struct):
@@ -126,16 +123,10 @@ class NetworkPolicySpecWire(Struct, rename="camel"):
         return frozenset(Direction) if self.egress else frozenset((Direction.INGRESS,))
 
 
-class PolicyMeta(Meta):
-    """Metadata with annotations: of a policy one of them is read."""
-
-    annotations: dict[str, str] | None = None
-
-
 class NetworkPolicyWire(Struct):
     """networking/v1 NetworkPolicy."""
 
-    metadata: PolicyMeta
+    metadata: AnnotatedMeta
     spec: NetworkPolicySpecWire = field(default_factory=NetworkPolicySpecWire)
 
     def core(self) -> NetworkPolicy:
@@ -150,116 +141,6 @@ class NetworkPolicyWire(Struct):
             ingress=tuple(rule.core() for rule in spec.ingress or ()),
             egress=tuple(rule.core() for rule in spec.egress or ()),
             lint_ignore=(self.metadata.annotations or {}).get(LINT_IGNORE, ""),
-            resource_version=self.metadata.resource_version,
-        )
-
-
-class ServicePortWire(Struct, rename="camel"):
-    """core/v1 ServicePort."""
-
-    port: int
-    protocol: str | None = None
-    name: str = ""
-    target_port: int | str | None = None
-
-    def core(self) -> ServicePort:
-        """As a core type: without a target port it is the port."""
-        return ServicePort(self.port, self.protocol or "TCP", self.name, self.target_port or self.port)
-
-
-class ServiceSpecWire(Struct, rename="camel"):
-    """core/v1 ServiceSpec."""
-
-    type: str = "ClusterIP"
-    cluster_ip: str = field(default="", name="clusterIP")
-    cluster_ips: list[str] | None = field(default=None, name="clusterIPs")
-    ports: list[ServicePortWire] | None = None
-
-
-class ServiceWire(Struct):
-    """core/v1 Service."""
-
-    metadata: Meta
-    spec: ServiceSpecWire = field(default_factory=ServiceSpecWire)
-
-    def core(self) -> Service:
-        """As a core type."""
-        return Service(
-            namespace=self.metadata.namespace,
-            name=self.metadata.name,
-            uid=self.metadata.uid,
-            type=self.spec.type,
-            cluster_ips=addresses(self.spec.cluster_ips or [self.spec.cluster_ip]),
-            ports=tuple(port.core() for port in self.spec.ports or ()),
-            resource_version=self.metadata.resource_version,
-        )
-
-
-class EndpointConditionsWire(Struct):
-    """discovery/v1 EndpointConditions; None: unknown."""
-
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-
-
-class TargetReference(Struct):
-    """What is read of a core/v1 ObjectReference."""
-
-    kind: str = ""
-    uid: str = ""
-
-
-class EndpointWire(Struct, rename="camel"):
-    """discovery/v1 Endpoint."""
-
-    addresses: list[str]
-    conditions: EndpointConditionsWire = field(default_factory=EndpointConditionsWire)
-    target_ref: TargetReference | None = None
-
-    def core(self) -> Endpoint:
-        """As a core type: an unknown `ready` counts as true, an unknown `serving` as `ready` (API reference)."""
-        ready = self.conditions.ready is not False
-        target = self.target_ref
-        return Endpoint(
-            addresses=addresses(self.addresses),
-            ready=ready,
-            serving=ready if self.conditions.serving is None else self.conditions.serving,
-            terminating=bool(self.conditions.terminating),
-            pod_uid=target.uid if target and target.kind == "Pod" else "",
-        )
-
-
-class EndpointPortWire(Struct):
-    """discovery/v1 EndpointPort."""
-
-    name: str | None = None
-    port: int | None = None
-    protocol: str | None = None
-
-    def core(self) -> EndpointPort:
-        """As a core type."""
-        return EndpointPort(self.name or "", self.port, self.protocol or "TCP")
-
-
-class EndpointSliceWire(Struct, rename="camel"):
-    """discovery/v1 EndpointSlice."""
-
-    metadata: Meta
-    address_type: str
-    endpoints: list[EndpointWire] | None = None
-    ports: list[EndpointPortWire] | None = None
-
-    def core(self) -> EndpointSlice:
-        """As a core type."""
-        return EndpointSlice(
-            namespace=self.metadata.namespace,
-            name=self.metadata.name,
-            uid=self.metadata.uid,
-            service=(self.metadata.labels or {}).get(SERVICE_LABEL, ""),
-            address_type=self.address_type,
-            endpoints=tuple(endpoint.core() for endpoint in self.endpoints or ()),
-            ports=tuple(port.core() for port in self.ports or ()),
             resource_version=self.metadata.resource_version,
         )
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from kuryrctl.core.kinds import Kind
-from kuryrctl.kube import policy_wire, probe_wire, wire
+from kuryrctl.kube import policy_wire, probe_wire, service_wire, wire
 
 Wire: TypeAlias = (
     wire.PodWire
@@ -21,8 +21,8 @@ Wire: TypeAlias = (
     | wire.KuryrNodeWire
     | probe_wire.KuryrProbeWire
     | policy_wire.NetworkPolicyWire
-    | policy_wire.ServiceWire
-    | policy_wire.EndpointSliceWire
+    | service_wire.ServiceWire
+    | service_wire.EndpointSliceWire
 )
 
 
@@ -86,13 +86,13 @@ RESOURCES: dict[Kind, Resource] = {
         policy_wire.NetworkPolicyWire,
         wire.Page[policy_wire.NetworkPolicyWire],
     ),
-    Kind.SERVICE: Resource("Service", _CORE, "services", policy_wire.ServiceWire, wire.Page[policy_wire.ServiceWire]),
+    Kind.SERVICE: Resource("Service", _CORE, "services", service_wire.ServiceWire, wire.Page[service_wire.ServiceWire]),
     Kind.ENDPOINT_SLICE: Resource(
         "EndpointSlice",
         "/apis/discovery.k8s.io/v1",
         "endpointslices",
-        policy_wire.EndpointSliceWire,
-        wire.Page[policy_wire.EndpointSliceWire],
+        service_wire.EndpointSliceWire,
+        wire.Page[service_wire.EndpointSliceWire],
     ),
     Kind.KURYR_PROBE: Resource(
         "KuryrProbe",

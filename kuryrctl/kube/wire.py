@@ -55,6 +55,12 @@ class Meta(Struct, rename="camel"):
     owner_references: list[OwnerReference] | None = None
 
 
+class AnnotatedMeta(Meta):
+    """Metadata with annotations, of which few are ever kept."""
+
+    annotations: dict[str, str] | None = None
+
+
 class ListMeta(Struct, rename="camel"):
     """metav1.ListMeta; `continue_` is empty on the last page."""
 

@@ -15,6 +15,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -274,13 +275,18 @@ class FakeKube:
         return self._made(("pods", namespace, name), body)
 
     def apply(self, plural: str, namespace: str, name: str, **parts: Any) -> str:
-        """An object of this kind as it should be, made or changed (``spec=…``, ``labels=…``); its uid."""
-        labels = parts.pop("labels", {})
+        """An object of this kind as it should be, made or changed (``spec=…``, ``labels=…``); its uid.
+
+        A Service keeps the status that was written on it.
+        """
+        meta = {"labels": parts.pop("labels", {}), "annotations": parts.pop("annotations", {})}
         with self.changed:
             there = self._objects.get((plural, namespace, name))
+            if plural == "services":
+                parts = {"status": there["status"] if there else {"loadBalancer": {}}, **parts}
             if there is None:
-                return self._made((plural, namespace, name), {"metadata": {"labels": labels}, **parts})
-            meta = {**there["metadata"], "labels": labels}
+                return self._made((plural, namespace, name), {"metadata": meta, **parts})
+            meta = {**there["metadata"], **meta}
             self._store((plural, namespace, name), {"metadata": meta, **parts})
             return str(meta["uid"])
 
@@ -462,8 +468,10 @@ class FakeKube:
             raise _Refused(400, "BadRequest", "the namespace of the object does not match the path")
         if target.key in self._objects:
             raise _Refused(409, "AlreadyExists", f'{target.plural} "{target.name}" already exists', target.details)
-        if target.base == _OURS:
+        if _has_status(target):
             body.pop("status", None)
+        if target.plural == "services":
+            body["status"] = {"loadBalancer": {}}
         self._made(target.key, self._validated(target, body, None))
         return self._there(target)
 
@@ -486,17 +494,24 @@ class FakeKube:
         return self._updated(target, old, _merged(old, body))
 
     def _patch_by_steps(self, target: _Target, steps: list[Object]) -> Object:
-        """JSON patch (RFC 6902), of which we use: test a field of the metadata, add a section."""
+        """JSON patch (RFC 6902), of which we use: test a field of the metadata, add a section or a part of one."""
         old = self._there(target)
-        new = dict(old)
+        new = copy.deepcopy(old)
         for step in steps:
             match step["op"], step["path"].split("/")[1:]:
                 case "test", [section, name]:
                     if old[section][name] != step["value"]:
                         message = "the server rejected our request due to an error in our request"
                         raise _Refused(422, "Invalid", message)
-                case "add", [section]:
-                    new[section] = step["value"]
+                case "add", [*sections, name]:
+                    within = new
+                    for section in sections:
+                        if section not in within:
+                            raise _Refused(
+                                422, "Invalid", f"add operation does not apply: doc is missing path {section}"
+                            )
+                        within = within[section]
+                    within[name] = step["value"]
                 case other:
                     raise NotImplementedError(f"the fake does not patch by {other}")
         return self._updated(target, old, new)
@@ -520,7 +535,7 @@ class FakeKube:
         return {"kind": "Status", "status": "Success"}
 
     def _updated(self, target: _Target, old: Object, new: Object) -> Object:
-        if target.base == _OURS:
+        if _has_status(target):
             part = "status" if target.subresource else "spec"
             other = "spec" if target.subresource else "status"
             new = {**new, other: old.get(other)} if other in old else {k: v for k, v in new.items() if k != other}
@@ -535,6 +550,8 @@ class FakeKube:
     def _validated(self, target: _Target, obj: Object, old: Object | None) -> Object:
         if target.plural == "events" and len(obj["note"].encode()) > 1024:
             raise _Refused(422, "Invalid", "message: can have at most 1024 characters", target.details)
+        if target.plural == "services" and target.subresource and (wrong := _bad_ingress(obj)):
+            raise _Refused(422, "Invalid", f'Service "{target.name}" is invalid: {wrong}', target.details)
         if target.base != _OURS:
             return obj
         schema = self._schemas[target.plural]
@@ -645,6 +662,24 @@ def _merged(there: Any, patch: Any) -> Any:
         else:
             merged[name] = _merged(merged.get(name), part)
     return merged
+
+
+def _has_status(target: _Target) -> bool:
+    """Whether its status is a subresource that we write."""
+    return target.base == _OURS or target.plural == "services"
+
+
+def _bad_ingress(service: Object) -> str:
+    """What an API server refuses of a Service's status; empty: nothing."""
+    ingress = service["status"]["loadBalancer"].get("ingress") or []
+    if ingress and service["spec"].get("type") != "LoadBalancer":
+        return "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is LoadBalancer"
+    for index, each in enumerate(ingress):
+        try:
+            ip_address(each["ip"])
+        except ValueError:
+            return f'status.loadBalancer.ingress[{index}].ip: Invalid value: "{each["ip"]}": must be a valid IP address'
+    return ""
 
 
 def _unavailable() -> Unavailable:

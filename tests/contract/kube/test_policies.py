@@ -1,44 +1,16 @@
-"""What a NetworkPolicy, a Service and its slices mean once they were stored: as in our own reading of a file."""
+"""What a NetworkPolicy and a pod's ports mean once they were stored: as in our own reading of a file."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from kuryrctl.core.cluster import ContainerPort, Pod
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.selectors import Operator, Requirement, Selector
-from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
-from kuryrctl.kube.resources import RESOURCES
-from tests.contract.kube.world import World
+from tests.contract.kube.world import World, store, stored
 
-T = TypeVar("T", NetworkPolicy, Service, EndpointSlice, Pod)
 WEB = Requirement("app", Operator.IN, ("web",))
-
-
-def store(world: World, kind: Kind, name: str, **parts: Any) -> None:
-    resource = RESOURCES[kind]
-    labels = parts.pop("labels", {})
-    body = {
-        "apiVersion": resource.base.removeprefix("/apis/").removeprefix("/api/"),
-        "kind": resource.title,
-        "metadata": {"name": name, "labels": labels},
-        **parts,
-    }
-    answer = world.transport.request("POST", resource.path("", world.namespace), body=msgspec.json.encode(body))
-    assert answer.status == 201, answer.body
-
-
-def stored(world: World, kind: Kind, type_: type[T], name: str) -> T:
-    (found,) = [
-        item
-        for item in world.kube.list_kind(kind).items
-        if isinstance(item, type_) and (item.namespace, item.name) == (world.namespace, name)
-    ]
-    assert found.uid
-    return found
 
 
 def policy(world: World, name: str, **spec: Any) -> NetworkPolicy:
@@ -123,43 +95,6 @@ def test_every_kind_of_peer_and_port_is_read(world: World) -> None:
         ),
     )
     assert found.egress == (PolicyRule(peers=(Peer(ip_block=IPBlock("fd00::/8")),)),)
-
-
-def test_a_headless_service_has_no_address_and_a_port_is_its_own_target(world: World) -> None:
-    ports = [{"name": "http", "port": 80, "targetPort": "web"}, {"name": "dns", "port": 53, "protocol": "UDP"}]
-    store(world, Kind.SERVICE, "headless", spec={"clusterIP": "None", "ports": ports, "selector": {"app": "web"}})
-
-    found = stored(world, Kind.SERVICE, Service, "headless")
-
-    assert (found.type, found.cluster_ips) == ("ClusterIP", ())
-    assert found.ports == (ServicePort(80, "TCP", "http", "web"), ServicePort(53, "UDP", "dns", 53))
-
-
-def test_endpoints_are_ready_unless_their_slice_denies_it(world: World) -> None:
-    pod = {"kind": "Pod", "name": "web-0", "namespace": world.namespace, "uid": "5f0e"}
-    store(
-        world,
-        Kind.ENDPOINT_SLICE,
-        "web-1",
-        labels={"kubernetes.io/service-name": "web"},
-        addressType="IPv4",
-        endpoints=[
-            {"addresses": ["10.65.0.9"], "targetRef": pod},
-            {"addresses": ["10.65.0.10"], "conditions": {"ready": False, "serving": True, "terminating": True}},
-            {"addresses": ["10.65.0.11"], "conditions": {"ready": False}},
-        ],
-        ports=[{"name": "http", "port": 8080}, {"name": "every", "protocol": "UDP"}],
-    )
-
-    found = stored(world, Kind.ENDPOINT_SLICE, EndpointSlice, "web-1")
-
-    assert (found.service, found.address_type) == ("web", "IPv4")
-    assert found.endpoints == (
-        Endpoint(("10.65.0.9",), pod_uid="5f0e"),
-        Endpoint(("10.65.0.10",), ready=False, serving=True, terminating=True),
-        Endpoint(("10.65.0.11",), ready=False, serving=False),
-    )
-    assert found.ports == (EndpointPort("http", 8080), EndpointPort("every", None, "UDP"))
 
 
 def test_a_pods_named_ports_are_those_of_containers_that_stay(world: World) -> None:

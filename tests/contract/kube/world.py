@@ -13,13 +13,18 @@ from urllib.parse import quote
 
 import msgspec
 
-from kuryrctl.core.cluster import Interface, KuryrPort, Route
+from kuryrctl.core.cluster import Interface, KuryrPort, Pod, Route
 from kuryrctl.core.errors import KuryrError
+from kuryrctl.core.kinds import Kind
+from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.kube import Kube
+from kuryrctl.kube.resources import RESOURCES
 from kuryrctl.kube.transport import JSON, Response, Stream, Transport
 from tests.fakes.kube import FakeKube
 
 T = TypeVar("T")
+S = TypeVar("S", NetworkPolicy, Service, EndpointSlice, Pod)
 NODE_A, NODE_B = "contract-a", "contract-b"
 INTERFACE = Interface(
     name="eth0",
@@ -206,6 +211,31 @@ class Impersonation:
 def kuryr_port(world: World, name: str, pod_uid: str, node: str = NODE_A) -> KuryrPort:
     """An assignment that is not written yet."""
     return KuryrPort(world.namespace, name, pod_uid, node, (INTERFACE,))
+
+
+def store(world: World, kind: Kind, name: str, **parts: Any) -> None:
+    """Make an object of this kind, as anybody does: ``spec=…``, ``labels=…``, ``annotations=…``."""
+    resource = RESOURCES[kind]
+    meta = {"name": name, "labels": parts.pop("labels", {}), "annotations": parts.pop("annotations", {})}
+    body = {
+        "apiVersion": resource.base.removeprefix("/apis/").removeprefix("/api/"),
+        "kind": resource.title,
+        "metadata": meta,
+        **parts,
+    }
+    answer = world.transport.request("POST", resource.path("", world.namespace), body=msgspec.json.encode(body))
+    assert answer.status == 201, answer.body
+
+
+def stored(world: World, kind: Kind, type_: type[S], name: str) -> S:
+    """It, as a list has it."""
+    (found,) = [
+        item
+        for item in world.kube.list_kind(kind).items
+        if isinstance(item, type_) and (item.namespace, item.name) == (world.namespace, name)
+    ]
+    assert found.uid
+    return found
 
 
 def refusal(call: Callable[[], object]) -> KuryrError:

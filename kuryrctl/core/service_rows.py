@@ -1,0 +1,170 @@
+"""Services joined with their load balancers into rows, each with one named condition.
+
+The same words in ``service list``, ``service show``, ``status`` and Events. Does not know: how a Service becomes a load
+balancer, how rows are filtered or printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from kuryrctl.core.balancers import LoadBalancer
+from kuryrctl.core.service_links import Layer, Link, State
+from kuryrctl.core.service_tree import Sight, tree
+
+
+class ServiceCondition(StrEnum):
+    """What is right or wrong with one Service. Each word is documented; it never changes its meaning."""
+
+    OK = "ok"
+    PENDING = "pending"
+    """Octavia is at work on its load balancer."""
+    SKIPPED = "skipped"
+    """It has no load balancer, and is not to have one."""
+    NO_ENDPOINTS = "no endpoints"
+    """Nobody is ready to answer."""
+    NO_BALANCER = "no load balancer"
+    """It is to have one that does not exist."""
+    DRIFT = "drift"
+    """Something of its load balancers is missing, different, or not asked for."""
+    ERROR = "error"
+    """Octavia has given up something of its load balancers."""
+    STUCK = "stuck"
+    """Its load balancer has been PENDING for longer than any change takes."""
+    DEGRADED = "degraded"
+    """A member does not answer, or its pod's port is not well."""
+    REFUSED = "refused"
+    """Something that it asks for cannot be had, or is not allowed; the rest of it is made."""
+    FOREIGN = "foreign"
+    """A load balancer carries marks of ours, but is not provably ours: nothing of it is changed."""
+    NO_SERVICE = "no service"
+    """A load balancer serves a Service that does not exist any more."""
+    UNKNOWN = "unknown"
+    """Load balancers could not be read."""
+
+
+FINE = frozenset({ServiceCondition.OK, ServiceCondition.PENDING, ServiceCondition.SKIPPED})
+_OF_STATE = {
+    State.MISSING: ServiceCondition.DRIFT,
+    State.DIFFERENT: ServiceCondition.DRIFT,
+    State.SURPLUS: ServiceCondition.DRIFT,
+    State.ERROR: ServiceCondition.ERROR,
+    State.STUCK: ServiceCondition.STUCK,
+    State.OFFLINE: ServiceCondition.DEGRADED,
+    State.FAULTY: ServiceCondition.DEGRADED,
+    State.EMPTY: ServiceCondition.NO_ENDPOINTS,
+}
+
+
+class ServiceRow(Struct, frozen=True, kw_only=True):
+    """One Service, or load balancers that have none. `members_ready` of `members_total` wanted ones are there and well.
+
+    `vips` and `load_balancers` (ids) are those that exist. The statuses are the worst of all load balancers, in
+    Octavia's words; empty: there is none. `detail` is what the condition is about, `link` the first broken link.
+    """
+
+    namespace: str
+    service: str
+    uid: str = ""
+    type: str = ""
+    ports: tuple[str, ...] = ()
+    cluster_ips: tuple[str, ...] = ()
+    vips: tuple[str, ...] = ()
+    floating_ips: tuple[str, ...] = ()
+    load_balancers: tuple[str, ...] = ()
+    provider: str = ""
+    members_ready: int = 0
+    members_total: int = 0
+    provisioning_status: str = ""
+    operating_status: str = ""
+    condition: ServiceCondition = ServiceCondition.OK
+    detail: str = ""
+    link: Link | None = None
+    tree: Link
+
+    @property
+    def broken(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.condition not in FINE
+
+
+def service_row(sight: Sight, *, skipped: str = "", refused: Sequence[str] = ()) -> ServiceRow:
+    """The row of one Service. `skipped` says why it is to have no load balancer, `refused` what it asks for in vain."""
+    grown = tree(sight)
+    condition, detail = _condition(grown, sight, skipped, refused)
+    service = sight.service
+    namespace, _, name = sight.name.partition("/")
+    members = [link for link in grown.walk() if link.layer is Layer.MEMBER and link.state is not State.SURPLUS]
+    found = list(sight.balancers.values())
+    return ServiceRow(
+        namespace=namespace,
+        service=name,
+        uid=service.uid if service else "",
+        type=service.type if service else "",
+        ports=tuple(f"{port.port}/{port.protocol}" for port in service.ports) if service else (),
+        cluster_ips=service.cluster_ips if service else (),
+        vips=tuple(each.vip_address for each in found),
+        floating_ips=tuple(each.floating_ip_address for each in sight.floating_ips.values()),
+        load_balancers=tuple(each.id for each in found),
+        provider=", ".join(sorted({each.provider for each in found})),
+        members_ready=sum(not link.broken for link in members),
+        members_total=len(members),
+        provisioning_status=_worst([each.provisioning_status for each in found], _PROVISIONING),
+        operating_status=_worst([each.operating_status for each in found], _OPERATING),
+        condition=condition,
+        detail=detail,
+        link=grown.first_broken,
+        tree=grown,
+    )
+
+
+def foreign_row(balancer: LoadBalancer, why: str) -> ServiceRow:
+    """The row of a load balancer that only looks like one of ours."""
+    link = Link(Layer.LOAD_BALANCER, balancer.vip_address, balancer.id)
+    return ServiceRow(
+        namespace="",
+        service="",
+        vips=(balancer.vip_address,),
+        load_balancers=(balancer.id,),
+        provider=balancer.provider,
+        provisioning_status=balancer.provisioning_status,
+        operating_status=balancer.operating_status,
+        condition=ServiceCondition.FOREIGN,
+        detail=f"it carries our tags, but {why}",
+        tree=link,
+    )
+
+
+def _condition(grown: Link, sight: Sight, skipped: str, refused: Sequence[str]) -> tuple[ServiceCondition, str]:
+    """The cause before its consequences."""
+    broken = grown.first_broken
+    if sight.service is None:
+        return ServiceCondition.NO_SERVICE, "it served a Service that does not exist any more"
+    if broken is not None:
+        condition = _OF_STATE[broken.state]
+        if broken.layer is Layer.LOAD_BALANCER and broken.state is State.MISSING:
+            condition = ServiceCondition.NO_BALANCER
+        return condition, f"{broken.layer} {broken.name}: {broken.detail}"
+    if refused:
+        return ServiceCondition.REFUSED, "; ".join(refused)
+    if skipped:
+        return ServiceCondition.SKIPPED, skipped
+    waiting = next((link for link in grown.walk() if link.state is State.PENDING), None)
+    if waiting is not None:
+        return (
+            ServiceCondition.PENDING,
+            f"{waiting.layer} {waiting.name}: {waiting.provisioning_status or waiting.detail}",
+        )
+    return ServiceCondition.OK, ""
+
+
+_PROVISIONING = ("ERROR", "PENDING_DELETE", "PENDING_CREATE", "PENDING_UPDATE", "DELETED", "ACTIVE")
+_OPERATING = ("ERROR", "OFFLINE", "DEGRADED", "DRAINING", "NO_MONITOR", "ONLINE")
+
+
+def _worst(words: Sequence[str], order: Sequence[str]) -> str:
+    """The first of these words in this order; one that is in no order comes before all."""
+    return min(words, key=lambda word: order.index(word) if word in order else -1, default="")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Final, TypeAlias, get_type_hints
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -55,6 +55,23 @@ class NodeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     bridge: str = "br-int"
 
 
+class ServiceOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """How Services become load balancers.
+
+    `allow` gives for each namespace (``*``: every one) the cloud objects that its Services may name: names, ids,
+    addresses, networks (an address is allowed by one that contains it), or ``*``.
+    """
+
+    provider: Literal["ovn", "amphora"] = "ovn"
+    external: Literal["floating-ip", "provider-network"] = "floating-ip"
+    allow: dict[str, tuple[str, ...]] = {}
+
+    def allows(self, namespace: str, *wanted: str) -> bool:
+        """Whether Services of a namespace may use an object that has (one of) these names."""
+        entries = (*self.allow.get(namespace, ()), *self.allow.get("*", ()))
+        return any(entry in ("*", each) or _contains(entry, each) for entry in entries for each in wanted)
+
+
 class Lease(Struct, frozen=True):
     """The Lease that one writer holds at a time."""
 
@@ -82,6 +99,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     max_deletes: Annotated[int, Meta(ge=0)] | None = None
     audit_log: str | None = None
     node: NodeOptions = NodeOptions()
+    services: ServiceOptions = ServiceOptions()
 
     @property
     def lease(self) -> Lease:
@@ -189,6 +207,14 @@ def _network(path: str, cidr: str) -> _Network:
         return ip_network(cidr)
     except ValueError as error:
         raise BadOption(path, f'"{cidr}" is not a network (ADDRESS/PREFIX): {error}') from None
+
+
+def _contains(cidr: str, address: str) -> bool:
+    """Whether the first is a network, the second an address, and it is in there."""
+    try:
+        return ip_address(address) in ip_network(cidr)
+    except ValueError:
+        return False
 
 
 def _overlap(one: _Network, other: _Network) -> bool:

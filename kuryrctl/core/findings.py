@@ -22,6 +22,10 @@ class FindingCode(StrEnum):
     """A plan makes more than the project's quota has room for."""
     KEPT = "kept"
     """An object that nobody seems to need, but whose owner's absence is not proven."""
+    BROKEN = "broken"
+    """An object whose service gave up on it: it is made anew only when somebody asks for that."""
+    REFUSED = "refused"
+    """Something that is asked for, but cannot be had or is not allowed; the message begins with a stable code."""
 
 
 class Finding(Struct, frozen=True):

@@ -12,6 +12,8 @@ DEVICE_OWNER = "compute:kuryr"
 NAME_MAX = 255
 _CLUSTER, _ROLE, _UID, _GUARD = "kuryr:cluster=", "kuryr:kind=", "kuryr:uid=", "kuryr:guard="
 _MADE = "Made by kuryrctl"
+KEEP = "kuryr:keep=yes"
+"""The tag on what outlives the object that it serves, because its user asked for that."""
 
 
 def tags(cluster_id: str, role: str, uid: str = "") -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from sys import intern
 from msgspec import Struct
 
 from kuryrctl.core import names
+from kuryrctl.core.balancers import FloatingIP, LoadBalancer
 from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, Subnet
 from kuryrctl.core.specs import Key
 
@@ -22,6 +23,9 @@ POD, NODE = "pod", "node"
 _SERVED_ROLES = (POD, NODE)
 POLICY_ROLES = ("policy-ingress", "policy-egress", "peer", "namespace", "node", "vip")
 """The roles of the groups that NetworkPolicies ask for; each such group serves one id."""
+
+SERVICE_PARTS = ("4", "6", "external-4", "external-6")
+"""The load balancers that a Service can have: one for each ClusterIP, and one for each VIP on a provider network."""
 
 
 class Proof(Enum):
@@ -126,9 +130,56 @@ def claim_group(group: SecurityGroup, identity: Identity) -> Claim:
     return Claim(Proof.SUSPICIOUS, uid=id_, why=why)
 
 
+def service_tags(cluster_id: str, uid: str, part: str) -> tuple[str, ...]:
+    """The tags of a load balancer or a floating IP of one Service."""
+    return names.tags(cluster_id, f"service-{part}", uid)
+
+
+def claim_balancer(balancer: LoadBalancer, identity: Identity) -> Claim:
+    """Whose load balancer it is, with all that is below it. Keys are ``load-balancer/service/UID/PART``.
+
+    Tags and description name the same Service, or it is not touched; without tags the description proves it.
+    """
+    claim = _claim_of_service(balancer, identity, "load-balancer")
+    version = claim.key[-1:]
+    if claim.ours and balancer.vip_address and version != ("6" if ":" in balancer.vip_address else "4"):
+        why = f"its address {balancer.vip_address} is none of IPv{version}"
+        return Claim(Proof.SUSPICIOUS, uid=claim.uid, why=why)
+    return claim
+
+
+def claim_floating_ip(floating_ip: FloatingIP, identity: Identity) -> Claim:
+    """Whose floating IP it is. Keys are ``floating-ip/service/UID/PART``. Neutron takes no tags at its creation."""
+    return _claim_of_service(floating_ip, identity, "floating-ip")
+
+
 def own_name(cluster_id: str, role: str) -> str:
     """The name of an object that the whole cluster shares: ``kuryr-CLUSTER-ROLE``."""
     return f"kuryr-{cluster_id}-{role}"
+
+
+def _claim_of_service(thing: LoadBalancer | FloatingIP, identity: Identity, kind: str) -> Claim:
+    tagged = names.cluster_of(thing.tags)
+    marks = thing.tags if tagged else names.described(thing.description)
+    if names.cluster_of(marks) != identity.cluster_id:
+        return FOREIGN
+    role, uid = names.role_of(marks), names.uid_of(marks)
+    part = role.removeprefix("service-")
+    at_home = identity.project_id in ("", thing.project_id)
+    known = role.startswith("service-") and part in SERVICE_PARTS and bool(uid)
+    told = thing.description == names.description(names.tags(identity.cluster_id, role, uid))
+    if known and at_home and told:
+        return Claim(Proof.TAGGED if tagged else Proof.DERIVED, f"{kind}/service/{uid}/{part}", intern(uid))
+    if not tagged:
+        return FOREIGN
+    why = (
+        f'its tags name the role "{role}" and the uid "{uid}", which no {kind} of ours has'
+        if not known
+        else f"it belongs to project {thing.project_id}, not to ours"
+        if not at_home
+        else "its description is not the one that it was made with"
+    )
+    return Claim(Proof.SUSPICIOUS, uid=uid, why=why)
 
 
 def _claim_tagged_port(port: Port, identity: Identity) -> Claim:

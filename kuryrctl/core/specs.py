@@ -136,7 +136,7 @@ class MemberSpec(Struct, frozen=True, gc=False):
 
 
 class MembersSpec(Struct, frozen=True, tag="member"):
-    """All members of one pool, sorted by address and port: one batch update."""
+    """All members of one pool, sorted by address and port: one batch update. A step on them has the pool's id."""
 
     key: Key
     balancer: Key
@@ -187,7 +187,7 @@ class ListenerSpec(Struct, frozen=True, tag="listener"):
 class LoadBalancerSpec(Struct, frozen=True, tag="load-balancer"):
     """A load balancer with all that is below it. `vip_address` None: any free address.
 
-    `vip_subnet` is a key of ours, or, where `vip_subnet_id` is given, empty.
+    `vip_subnet` is a key of ours, or empty: then `vip_subnet_id` or `vip_network_id` is given.
     """
 
     key: Key
@@ -199,12 +199,14 @@ class LoadBalancerSpec(Struct, frozen=True, tag="load-balancer"):
     vip_address: str | None
     listeners: tuple[ListenerSpec, ...] = ()
     vip_subnet_id: str = ""
+    vip_network_id: str = ""
 
 
 class FloatingIPSpec(Struct, frozen=True, tag="floating-ip"):
     """A floating IP on the VIP of a load balancer (a key). `network` is the id of the external network.
 
-    `address` None: any free one. `ours` False: it is its user's, who named it: associated, never made, tagged, deleted.
+    `address` None: any free one, of `subnet` (an id) where that is given. `balancer` empty: it is kept, and associated
+    with nothing. `ours` False: it is its user's, who named it: associated, never made, tagged, deleted.
     """
 
     key: Key
@@ -214,6 +216,7 @@ class FloatingIPSpec(Struct, frozen=True, tag="floating-ip"):
     balancer: Key
     address: str | None = None
     ours: bool = True
+    subnet: str = ""
 
 
 class ServiceStatusSpec(Struct, frozen=True, tag="service"):

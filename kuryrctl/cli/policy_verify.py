@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kuryrctl.cli.settings import Settings
     from kuryrctl.cli.world import Reading
     from kuryrctl.core.policy.flows import Flow, Verdict
-    from kuryrctl.core.policy.sampling import Sample
+    from kuryrctl.core.policy.sampling import Probed
     from kuryrctl.core.policy.verify import Verification
 
 VERIFY_SCHEMA: Final = "kuryrctl.policy-verify/1"
@@ -25,8 +25,6 @@ LOOKS: Final = 3
 LOOK_AGAIN_S: Final = 3.0
 OUTSIDE: Final = ("198.51.100.1", "2001:db8::1")
 """Addresses that nobody has (RFC 5737, RFC 3849): they stand for everybody outside."""
-_TIMEOUT_S: Final = 2.0
-_SPARE_S: Final = 20.0
 
 
 class PolicyVerify(Command):
@@ -35,6 +33,7 @@ class PolicyVerify(Command):
     Two independent judges, one of policies and one of groups, must agree about every connection that a pod may open or
     accept. Where they do not, it looks again twice, 3 s apart: what the engine is just doing is no fault. --probe also
     sends real packets (TCP and UDP) between sampled pods, and compares three ways; it needs the role kuryr-probe.
+    Packets get lost on a busy network: a connection whose packets do what neither judge says is tried twice more.
 
     Exits with 0 when all agree, 20 when some do not.
     """
@@ -59,6 +58,7 @@ class PolicyVerify(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
         """Judge, perhaps probe, print."""
+        from kuryrctl.cli.policy_probe import probe
         from kuryrctl.core.errors import Invalid, Owner
 
         if parsed_args.probe and parsed_args.world:
@@ -71,28 +71,13 @@ class PolicyVerify(Command):
         if parsed_args.probe:
             seed = secrets.randbelow(10**6) if parsed_args.seed is None else parsed_args.seed
             print(f"probing with --seed {seed}", file=self.app.stderr)
-            probed = _probe(settings, reading, parsed_args.namespace, parsed_args.samples, seed)
+            probed = probe(settings, reading, parsed_args.namespace, parsed_args.samples, seed)
         if parsed_args.format != "table":
             _print_document(verification, probed, parsed_args.format)
         else:
             _print_table(verification, probed)
         wrong = any(each.wrong for each in probed)
         return ExitCode.FAILURES if verification.differing or wrong else ExitCode.OK
-
-
-class Probed:
-    """A connection that was tried. `wrong`: the packets did not do what the policies say."""
-
-    def __init__(self, sample: Sample, policies: Verdict, groups: Verdict, passed: bool | None) -> None:
-        self.flow = sample.flow
-        self.policies = policies
-        self.groups = groups
-        self.passed = passed
-
-    @property
-    def wrong(self) -> bool:
-        """Whether it is known and not as it should be."""
-        return self.passed is not None and self.passed != self.policies.allowed
 
 
 def _verified(settings: Settings, namespace: str | None) -> tuple[Reading, Verification]:
@@ -116,52 +101,6 @@ def _verified(settings: Settings, namespace: str | None) -> tuple[Reading, Verif
     return reading, verification
 
 
-def _probe(settings: Settings, reading: Reading, namespace: str | None, most: int, seed: int) -> list[Probed]:
-    from random import Random
-
-    from rich.console import Console
-
-    from kuryrctl.core.policy.explain import Questions
-    from kuryrctl.core.policy.sampling import passed, samples
-    from kuryrctl.core.probe import Protocol, Target, longest_s, probes_from
-
-    questions = Questions(reading.cluster, reading.cloud)
-    chosen = samples(questions, namespace, most, Random(seed))
-    by_source: dict[str, list[Sample]] = {}
-    for sample in chosen:
-        by_source.setdefault(sample.flow.source.id, []).append(sample)
-    run = secrets.token_hex(4)
-    probes = []
-    order: list[Sample] = []
-    for uid, mine in by_source.items():
-        targets = [Target(_address(sample), Protocol(sample.flow.protocol), sample.flow.port) for sample in mine]
-        probes += probes_from(reading.cluster.pods[uid], targets, run=run, timeout_s=_TIMEOUT_S)
-        order += mine
-    wait_s = longest_s(len(order), 1, _TIMEOUT_S) + _SPARE_S
-    kube = settings.kube()
-    try:
-        doing = f"sending packets from {len(by_source)} pods over {len(order)} connections"
-        with Console(stderr=True).status(doing):
-            answers = kube.probes.ask(probes, wait_s) if probes else []
-    finally:
-        kube.close()
-    attempts = [each for answer in answers for each in (answer.attempts or ((),) * len(answer.targets))]
-    return [
-        Probed(
-            sample,
-            questions.policies.verdict(sample.flow),
-            questions.groups.verdict(sample.flow),
-            passed(sample, tried),
-        )
-        for sample, tried in zip(order, attempts, strict=True)
-    ]
-
-
-def _address(sample: Sample) -> str:
-    """The target's address of the connection's IP version."""
-    return next(text for text in sample.flow.target.addresses if (":" in text) == (sample.flow.family == 6))
-
-
 def _word(allowed: bool | None) -> str:
     return "unknown" if allowed is None else "allowed" if allowed else "denied"
 
@@ -174,6 +113,10 @@ def _why(policies: Verdict, groups: Verdict) -> str:
     stops = next((str(side) for side in refusing.sides if not side.allowed), "")
     passes = next((str(side) for side in allowing.sides if side.chain), "")
     return f"{stops}; yet {passes}" if passes else stops
+
+
+def _tries(tried: Probed) -> str:
+    return f" (in {tried.arrived} of {len(tried.attempts)} tries)" if len(tried.attempts) > 1 else ""
 
 
 def _print_table(verification: Verification, probed: Sequence[Probed]) -> None:
@@ -194,14 +137,16 @@ def _print_table(verification: Verification, probed: Sequence[Probed]) -> None:
     known = [each for each in probed if each.passed is not None]
     for tried in probed:
         if tried.wrong:
-            line = Text(f"{tried.flow}: packets {'pass' if tried.passed else 'do not pass'}, ", "red")
+            line = Text(f"{tried.flow}: packets {'pass' if tried.passed else 'do not pass'}{_tries(tried)}, ", "red")
             line.append(f"policies {_word(tried.policies.allowed)}, security groups {_word(tried.groups.allowed)}")
             console.print(line, soft_wrap=True)
     if probed:
         passed = sum(bool(each.passed) for each in known)
         unknown = len(probed) - len(known)
         told = f"{len(known)} connections tried with packets: {passed} pass, {len(known) - passed} do not"
-        console.print(told + (f"; of {unknown} more nothing can be told" if unknown else ""))
+        told += f"; of {unknown} more nothing can be told" if unknown else ""
+        again = sum(len(each.attempts) > 1 for each in probed)
+        console.print(told + (f"; {again} tried more than once" if again else ""))
     if not verification.differing and not any(each.wrong for each in probed):
         console.print(Text("all agree", "green"))
 
@@ -230,6 +175,8 @@ def _print_document(verification: Verification, probed: Sequence[Probed], form: 
                 "policies": each.policies.allowed,
                 "security_groups": each.groups.allowed,
                 "packets": each.passed,
+                "tries": len(each.attempts),
+                "arrived": each.arrived,
                 "agree": not each.wrong,
             }
             for each in probed

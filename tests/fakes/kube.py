@@ -309,6 +309,12 @@ class FakeKube:
         pod["spec"]["nodeName"] = node
         self._store(("pods", namespace, name), pod)
 
+    def run_pod(self, namespace: str, name: str, *ips: str) -> None:
+        """The kubelet reports it Running, at these addresses."""
+        pod = self._pod(namespace, name)
+        pod["status"] |= {"phase": "Running", "podIPs": [{"ip": ip} for ip in ips]}
+        self._store(("pods", namespace, name), pod)
+
     def finish_pod(self, namespace: str, name: str, phase: str = "Succeeded") -> None:
         """Its containers ended for good."""
         pod = self._pod(namespace, name)

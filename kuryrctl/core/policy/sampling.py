@@ -1,6 +1,6 @@
-"""Which connections to try with real packets, and what a packet's fate says. Pure: the caller's Random chooses.
+"""Which connections to try with real packets, and what the packets' fate says. Pure: the caller's Random chooses.
 
-Does not know: how packets are sent.
+A packet can get lost, so one that does not arrive says less than one that does. Does not know: how packets are sent.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kuryrctl.core.cluster import Pod
+from kuryrctl.core.policy.ends import is_there
 from kuryrctl.core.policy.explain import PortChoice, Questions
-from kuryrctl.core.policy.flows import FAMILIES, Flow
+from kuryrctl.core.policy.flows import FAMILIES, Flow, Verdict
 from kuryrctl.core.probe import Attempt, Result
 
 TRIED = ("TCP", "UDP")
@@ -27,11 +29,69 @@ class Sample(Struct, frozen=True):
     silent: bool
 
 
+class Probed(Struct, frozen=True):
+    """A connection that was tried, what both judges say of it, and what came of each try, in order."""
+
+    sample: Sample
+    policies: Verdict
+    groups: Verdict
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def flow(self) -> Flow:
+        """The connection."""
+        return self.sample.flow
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether packets get there; None: that cannot be told."""
+        return passed(self.sample, self.attempts)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it is known and not as the policies say."""
+        return self.passed is not None and self.passed != self.policies.allowed
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nobody expected this: neither the policies nor the groups. It is worth another try."""
+        return self.wrong and self.passed != self.groups.allowed
+
+    @property
+    def arrived(self) -> int:
+        """How many of the tries got there."""
+        return sum(passed(self.sample, (attempt,)) is True for attempt in self.attempts)
+
+
+def judged(questions: Questions, sample: Sample) -> Probed:
+    """The connection before anything was sent."""
+    return Probed(sample, questions.policies.verdict(sample.flow), questions.groups.verdict(sample.flow))
+
+
+def judged_again(questions: Questions, probed: Probed) -> Probed | None:
+    """The same connection in a later world. Its attempts count on as long as the policies say the same.
+
+    None where one of the pods has ended, is about to, or has other addresses: nothing can be told any more.
+    """
+    flow = probed.flow
+    pods = [questions.cluster.pods.get(end.id) for end in (flow.source, flow.target)]
+    ends = [questions.ends.pod(pod) for pod in pods if pod is not None and _stays(pod)]
+    if [end.addresses for end in ends] != [flow.source.addresses, flow.target.addresses]:
+        return None
+    source, target = ends
+    again = judged(questions, Sample(replace(flow, source=source, target=target), probed.sample.silent))
+    same = again.policies.allowed == probed.policies.allowed
+    return replace(again, attempts=probed.attempts) if same else again
+
+
 def samples(questions: Questions, namespace: str | None, most: int, random: Random) -> list[Sample]:
     """At most so many connections between pods: of each two classes of pods first one that is allowed and one that is
-    not, then more. Pods of a class have the same namespace, labels, ports and node; one of them is chosen."""
+    not, then more. Pods of a class have the same namespace, labels, ports and node; one of them is chosen.
+
+    Only pods that have their network and stay: of others, silence says nothing.
+    """
     classes: dict[object, list[Pod]] = {}
-    for pod in questions.pods(namespace):
+    for pod in filter(_stays, questions.pods(namespace)):
         classes.setdefault((pod.namespace, frozenset(pod.labels.items()), pod.ports, pod.node), []).append(pod)
     first: list[Sample] = []
     more: list[Sample] = []
@@ -59,6 +119,10 @@ def passed(sample: Sample, attempts: tuple[Attempt, ...]) -> bool | None:
     if not results or not results <= STOPPED:
         return None
     return None if sample.silent else False
+
+
+def _stays(pod: Pod) -> bool:
+    return bool(pod.ips) and is_there(pod) and not pod.deleting
 
 
 def _between(questions: Questions, source: Pod, target: Pod) -> Iterator[Sample]:

@@ -17,7 +17,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.policy.difference import placed
 from kuryrctl.core.policy.explain import Questions
-from kuryrctl.core.policy.sampling import Sample, passed, samples
+from kuryrctl.core.policy.sampling import Probed, Sample, judged, judged_again, passed, samples
 from kuryrctl.core.policy.verify import verify
 from kuryrctl.core.probe import Attempt, Result
 from kuryrctl.core.saved_world import SavedWorld
@@ -148,3 +148,46 @@ def test_what_a_packets_fate_says(world, result, silent, expected) -> None:
     (flow, *_) = [each.flow for each in samples(Questions(world.cluster, world.cloud), None, 1, Random(1))]
     assert passed(Sample(flow, silent), (Attempt(result),)) is expected
     assert passed(Sample(flow, silent), ()) is None
+
+
+def test_only_what_neither_judge_says_is_doubtful(world) -> None:
+    """Where the groups explain what the packets do, another packet would do the same."""
+    whole, broken = Questions(world.cluster, world.cloud), Questions(world.cluster, without_rule(world, 5432).cloud)
+    allowed = next(
+        each
+        for each in samples(whole, None, 500, Random(1))
+        if each.flow.port == 5432 and whole.policies.verdict(each.flow).allowed
+    )
+    lost = (Attempt(Result.TIME_OUT),)
+    found = [msgspec.structs.replace(judged(questions, allowed), attempts=lost) for questions in (whole, broken)]
+    assert [(each.wrong, each.doubtful) for each in found] == [(True, True), (True, False)]
+    arrived = msgspec.structs.replace(found[1], attempts=(*lost, Attempt(Result.REACHABLE)))
+    assert (arrived.wrong, arrived.doubtful, arrived.arrived) == (False, False, 1)
+
+
+def test_attempts_count_on_until_the_policies_change_or_a_pod_goes(world) -> None:
+    questions = Questions(world.cluster, world.cloud)
+    first: Probed = judged(questions, samples(questions, None, 1, Random(1))[0])
+    tried = msgspec.structs.replace(first, attempts=(Attempt(Result.TIME_OUT),))
+    assert judged_again(questions, tried) == tried
+
+    def later(**change: object) -> Questions:
+        return Questions(msgspec.structs.replace(world.cluster, **change), world.cloud)
+
+    target = world.cluster.pods[tried.flow.target.id]
+    for gone in (
+        {each: pod for each, pod in world.cluster.pods.items() if pod != target},
+        world.cluster.pods | {target.uid: msgspec.structs.replace(target, deleting=True)},
+        world.cluster.pods | {target.uid: msgspec.structs.replace(target, phase="Failed")},
+        world.cluster.pods | {target.uid: msgspec.structs.replace(target, ips=("203.0.113.9",))},
+    ):
+        assert judged_again(later(pods=gone), tried) is None
+    denied = next(
+        each
+        for each in (judged(questions, each) for each in samples(questions, None, 500, Random(1)))
+        if not each.policies.allowed
+    )
+    tried = msgspec.structs.replace(denied, attempts=(Attempt(Result.REACHABLE),))
+    again = judged_again(later(policies={}), tried)
+    assert again is not None
+    assert (again.policies.allowed, again.attempts) == (True, ())

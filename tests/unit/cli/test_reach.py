@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,39 +11,13 @@ from msgspec.structs import replace
 
 from kuryrctl.cli.reach import Reach
 from kuryrctl.core.config import Config
-from kuryrctl.core.kinds import Kind
-from kuryrctl.core.probe import Attempt, KuryrProbe, Protocol, Result
+from kuryrctl.core.probe import Attempt, Protocol, Result
 from kuryrctl.kube import Kube
 from tests.fakes.kube import FakeKube
+from tests.unit.cli.agent import Agent
 from tests.unit.cli.program import Fakes, run
 
-REACHABLE, REFUSED = Attempt(Result.REACHABLE, round_trip_ms=1.25), Attempt(Result.REFUSED)
-
-
-class Agent(threading.Thread):
-    """Answers every probe as `answers` says by address, or with `error`."""
-
-    def __init__(self, fake: FakeKube) -> None:
-        super().__init__(daemon=True)
-        self.kube = Kube(fake)
-        self.answers: dict[str, Attempt] = {}
-        self.error = ""
-        self.asked: list[KuryrProbe] = []
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        while not self.ended.wait(0.01):
-            for probe in self.kube.list_kind(Kind.KURYR_PROBE).items:
-                assert isinstance(probe, KuryrProbe)
-                if not probe.finished_at:
-                    self.asked.append(probe)
-                    self.answer(probe)
-
-    def answer(self, probe: KuryrProbe) -> None:
-        attempts = tuple((self.answers.get(target.address, REACHABLE),) * probe.count for target in probe.targets)
-        now = "2026-11-23T00:00:00Z"
-        answered = replace(probe, attempts=() if self.error else attempts, error=self.error)
-        self.kube.probes.report(replace(answered, started_at=now, finished_at=now))
+REFUSED = Attempt(Result.REFUSED)
 
 
 @pytest.fixture

@@ -36,11 +36,8 @@ class Site:
         self.audit_log = str(audit_log) if audit_log else None
         for namespace in ("shop", "bank"):
             self.kube.add_namespace(namespace)
-        for node in NODES:
-            self.kube.add_node(
-                node,
-                "203.0.113.1",
-            )
+        for number, node in enumerate(NODES, 1):
+            self.kube.add_node(node, f"203.0.113.{number}")
         if converged:
             assert self.init().ok
             assert self.run().ok

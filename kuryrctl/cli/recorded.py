@@ -11,6 +11,7 @@ from kuryrctl.core.errors import Invalid, KuryrError, Owner
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Outcome, Step
 from kuryrctl.core.saved_world import SavedWorld
+from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key
 from kuryrctl.kube import ObjectRef
 
@@ -55,6 +56,10 @@ class RecordedCluster:
         raise _read_only()
 
     def delete_kuryr_node(self, name: str, uid: str) -> None:
+        """Refused."""
+        raise _read_only()
+
+    def write_service_status(self, namespace: str, name: str, uid: str, ingress: Sequence[str]) -> Service:
         """Refused."""
         raise _read_only()
 

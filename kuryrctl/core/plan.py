@@ -20,6 +20,7 @@ from kuryrctl.core.cloud import CloudObject
 from kuryrctl.core.cluster import KuryrNode, KuryrPort
 from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Action, Kind
+from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key, Spec
 
 PLAN_SCHEMA = "kuryrctl.plan/1"
@@ -104,7 +105,7 @@ class Outcome(Struct, frozen=True):
     """What became of one step: the object as it is now (None after a delete), or the error."""
 
     step: Step
-    object: CloudObject | KuryrPort | KuryrNode | None = None
+    object: CloudObject | KuryrPort | KuryrNode | Service | None = None
     error: KuryrError | None = None
 
     @property

@@ -14,6 +14,7 @@ from kuryrctl.core.cluster import ClusterState, Interface, KuryrNode, KuryrPort
 from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Outcome, Step
+from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key
 from kuryrctl.kube import ObjectRef
 
@@ -38,6 +39,8 @@ class Cluster(Protocol):
     def write_kuryr_node(self, name: str, node_uid: str, node_port: Interface | None) -> KuryrNode: ...
 
     def delete_kuryr_node(self, name: str, uid: str) -> None: ...
+
+    def write_service_status(self, namespace: str, name: str, uid: str, ingress: Sequence[str]) -> Service: ...
 
     def delete_expired_probes(self, now_s: float) -> None: ...
 

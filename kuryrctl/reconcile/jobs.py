@@ -13,7 +13,7 @@ from msgspec import Struct
 from kuryrctl.core.cluster import Interface, KuryrPort
 from kuryrctl.core.errors import Conflict, KuryrError, Owner, internal
 from kuryrctl.core.plan import Outcome, Step
-from kuryrctl.core.specs import Key
+from kuryrctl.core.specs import Key, ServiceStatusSpec
 from kuryrctl.reconcile.audit import AuditLog
 from kuryrctl.reconcile.contracts import Cloud, Cluster
 
@@ -51,7 +51,14 @@ class DeleteNode(Struct, frozen=True):
     name: str
 
 
-ClusterJob = WritePort | DeletePort | WriteNode | DeleteNode
+class WriteStatus(Struct, frozen=True):
+    """Write the addresses of a Service's load balancers."""
+
+    step: Step
+    spec: ServiceStatusSpec
+
+
+ClusterJob = WritePort | DeletePort | WriteNode | DeleteNode | WriteStatus
 
 
 def run_cloud(cloud: Cloud, steps: Sequence[Step], ids: Mapping[Key, str], ours: Callable[[], bool]) -> list[Outcome]:
@@ -65,7 +72,7 @@ def run_cloud(cloud: Cloud, steps: Sequence[Step], ids: Mapping[Key, str], ours:
 
 
 def run_cluster(cluster: Cluster, job: ClusterJob, ours: Callable[[], bool], audit: AuditLog) -> Outcome:
-    """One step on a KuryrPort or KuryrNode."""
+    """One step on a KuryrPort, a KuryrNode or a Service's status."""
     if not ours():
         return Outcome(job.step, error=_not_leading(job.step))
     try:
@@ -89,6 +96,9 @@ def _execute(cluster: Cluster, job: ClusterJob) -> Outcome:
         case DeleteNode():
             cluster.delete_kuryr_node(job.name, job.step.id)
             return Outcome(job.step)
+        case WriteStatus(spec=spec):
+            written = cluster.write_service_status(spec.namespace, spec.name, spec.uid, spec.ingress)
+            return Outcome(job.step, object=written)
 
 
 def _not_leading(step: Step) -> KuryrError:

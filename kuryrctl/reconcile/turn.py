@@ -24,29 +24,27 @@ from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.forecast import RESOURCES, shortage
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Plan, Step
-from kuryrctl.core.specs import KuryrNodeSpec, KuryrPortSpec, RuleSpec
+from kuryrctl.core.specs import KuryrNodeSpec, KuryrPortSpec, ServiceStatusSpec
 from kuryrctl.core.subjects import CLUSTER, subject_of_key
 from kuryrctl.reconcile import jobs
 from kuryrctl.reconcile.audit import AuditLog
 from kuryrctl.reconcile.contracts import Cloud, Cluster
+from kuryrctl.reconcile.lanes import CLUSTER_WORKERS, OCTAVIA_WORKERS, Batcher, Lane, Where, where
 from kuryrctl.reconcile.notify import Teller
 from kuryrctl.reconcile.pool import Pool
 from kuryrctl.reconcile.schedule import FIRST_REST_S, Fault, Schedule
 from kuryrctl.reconcile.state import State
 from kuryrctl.reconcile.witnesses import reported_free
 
-CLUSTER_KINDS = frozenset({Kind.KURYR_PORT, Kind.KURYR_NODE})
-CLUSTER_WORKERS = 4
-RULE_BATCH = 200
-"""Rules of one call: they cost about 30 ms each, and a call may take a minute."""
 NAMED = 5
 """So many policies a finding names."""
 _log = logging.getLogger(__name__)
 
 
 class Done(Struct, frozen=True):
-    """A worker's answer."""
+    """The answer of a worker of this lane."""
 
+    lane: Where
     outcomes: tuple[Outcome, ...]
 
 
@@ -91,11 +89,12 @@ class Turn:
         self.keep_done = True
         self.withheld: KuryrError | None = None
         self.short: KuryrError | None = None
-        self._cloud_slots = parts.config.workers
-        self._cloud_running = 0
-        self._cluster_running = 0
-        self._cloud_pool = Pool("cloud", parts.config.workers)
-        self._cluster_pool = Pool("cluster", CLUSTER_WORKERS)
+        workers = {
+            Where.NEUTRON: parts.config.workers,
+            Where.OCTAVIA: OCTAVIA_WORKERS,
+            Where.CLUSTER: CLUSTER_WORKERS,
+        }
+        self._lanes = {each: Lane(each, count) for each, count in workers.items()}
         self._side_pool = Pool("side", 2)
         self._teller = Teller(parts.cluster, self.state, self._side_pool.submit)
 
@@ -161,29 +160,23 @@ class Turn:
 
     def dispatch(self) -> None:
         """Hand out as many ready steps as there are free workers."""
-        batcher = _Batcher(self._cloud_slots - self._cloud_running, self.parts.config.port_batch)
-        cluster: list[Step] = []
-        cluster_room = CLUSTER_WORKERS - self._cluster_running
+        batch_of = {Where.NEUTRON: self.parts.config.port_batch}
+        batchers = {each: Batcher(lane.room, batch_of.get(each, 1)) for each, lane in self._lanes.items()}
         for step in self.schedule.ready(self.clock(), self._may):
-            if step.kind not in CLUSTER_KINDS:
-                batcher.offer(step)
-            elif len(cluster) < cluster_room:
-                cluster.append(step)
-            if batcher.full and len(cluster) == cluster_room:
+            batchers[where(step)].offer(step)
+            if all(batcher.full for batcher in batchers.values()):
                 break
-        for step in cluster:
+        for step in (step for batch in batchers.pop(Where.CLUSTER).batches for step in batch):
             self._start_on_cluster(step)
-        for batch in batcher.batches:
-            self._start_on_cloud(batch)
+        for each, batcher in batchers.items():
+            for batch in batcher.batches:
+                self._start_on_cloud(each, batch)
 
     def take(self, message: Done) -> list[Fault]:
         """Fold a worker's answer into the state; the faults in it."""
         faults = []
         now = self.clock()
-        if any(outcome.step.kind in CLUSTER_KINDS for outcome in message.outcomes):
-            self._cluster_running -= 1
-        else:
-            self._cloud_running -= 1
+        self._lanes[message.lane].ended()
         for outcome in message.outcomes:
             self.schedule.touch(self.state.fold(outcome))
             fault = self.schedule.finish(outcome, now)
@@ -210,12 +203,12 @@ class Turn:
     @property
     def running(self) -> bool:
         """Whether a worker is still to answer."""
-        return bool(self._cloud_running or self._cluster_running)
+        return any(lane.running for lane in self._lanes.values())
 
     def stop(self, timeout_s: float) -> bool:
         """End the workers; whether every job was finished within `timeout_s` seconds."""
         until = time.monotonic() + timeout_s
-        pools = (self._cloud_pool, self._cluster_pool, self._side_pool)
+        pools: tuple[Lane | Pool, ...] = (*self._lanes.values(), self._side_pool)
         return all([pool.stop(max(0.0, until - time.monotonic())) for pool in pools])
 
     # -- how
@@ -233,12 +226,11 @@ class Turn:
         state = self.state
         return shortage(steps, state.policing.quotas, state.own.identity.project_id, self.parts.config.workers)
 
-    def _start_on_cloud(self, batch: list[Step]) -> None:
+    def _start_on_cloud(self, lane: Where, batch: list[Step]) -> None:
         self.schedule.start(batch)
-        self._cloud_running += 1
         ids = {**self.state.own.ids, **self.state.policing.groups.ids}
         cloud, ours, inbox = self.parts.cloud, self.ours, self.inbox
-        self._cloud_pool.submit(lambda: inbox.put(Done(tuple(jobs.run_cloud(cloud, batch, ids, ours)))))
+        self._lanes[lane].start(lambda: inbox.put(Done(lane, tuple(jobs.run_cloud(cloud, batch, ids, ours)))))
 
     def _start_on_cluster(self, step: Step) -> None:
         job = self._cluster_job(step)
@@ -246,9 +238,11 @@ class Turn:
             self.schedule.touch([subject_of_key(step.key)])
             return
         self.schedule.start([step])
-        self._cluster_running += 1
         parts, ours, inbox = self.parts, self.ours, self.inbox
-        self._cluster_pool.submit(lambda: inbox.put(Done((jobs.run_cluster(parts.cluster, job, ours, parts.audit),))))
+        lane = Where.CLUSTER
+        self._lanes[lane].start(
+            lambda: inbox.put(Done(lane, (jobs.run_cluster(parts.cluster, job, ours, parts.audit),)))
+        )
 
     def _cluster_job(self, step: Step) -> jobs.ClusterJob | None:
         state = self.state
@@ -275,6 +269,8 @@ class Turn:
                 port = next(iter(state.ports.of(spec.port)), None)
                 interface = node_interface(port, state.own, spec.routes) if port else None
                 return jobs.WriteNode(step, spec.name, spec.node_uid, interface) if interface else None
+            case ServiceStatusSpec() as spec:
+                return jobs.WriteStatus(step, spec)
         _, *names = step.key.split("/")
         return (
             jobs.DeletePort(step, names[0], names[1])
@@ -295,37 +291,3 @@ def _waiting(steps: Iterable[Step]) -> str:
     names = sorted({step.subject for step in steps if step.kind in RESOURCES and step.subject.startswith("policy ")})
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return (", ".join(names[:NAMED]) or "security groups") + more
-
-
-class _Batcher:
-    """Fills at most `slots` batches: port creations travel together, the rules of one group too, the rest alone."""
-
-    def __init__(self, slots: int, size: int) -> None:
-        self._slots = slots
-        self._size = size
-        self.batches: list[list[Step]] = []
-        self._open: dict[str, tuple[list[Step], int]] = {}
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more can be taken."""
-        return len(self.batches) >= self._slots and all(len(batch) >= size for batch, size in self._open.values())
-
-    def offer(self, step: Step) -> None:
-        """Take the step, if there is room."""
-        fellows, size = self._fellows(step)
-        batch, _ = self._open.get(fellows, (None, 0))
-        if batch is not None and len(batch) < size:
-            batch.append(step)
-        elif len(self.batches) < self._slots:
-            self.batches.append([step])
-            if fellows:
-                self._open[fellows] = (self.batches[-1], size)
-
-    def _fellows(self, step: Step) -> tuple[str, int]:
-        """With which steps this one shares a call, and how many of them do."""
-        if step.action is Action.CREATE and isinstance(step.spec, RuleSpec):
-            return step.spec.group, RULE_BATCH
-        if step.action is Action.CREATE and step.kind is Kind.PORT:
-            return step.kind, self._size
-        return "", 1

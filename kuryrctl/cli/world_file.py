@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class WorldSave(Command):
     """Save what Kubernetes and the cloud hold now to a file, which reading commands take with --world FILE
 
-    Pods, nodes, namespaces, NetworkPolicies, Services and our own objects; ports, networks, routers and security
-    groups: the fields that our commands read, and no others. No credential, Secret or environment is in it,
-    and of the annotations those that load balancers know.
+    Pods, nodes, namespaces, NetworkPolicies, Services and our own objects; ports, networks, routers, security groups,
+    load balancers and floating IPs: the fields that our commands read, and no others. No credential, Secret or
+    environment is in it, and of the annotations those that load balancers know.
     """
 
     examples = """\
@@ -62,7 +62,8 @@ class WorldSave(Command):
             print(f"not in full: {kind}s: {why.message}", file=self.app.stderr)
         print(
             f"saved: {len(world.cluster.pods)} pods, {len(world.cluster.policies)} network policies,"
-            f" {len(world.cloud.ports)} ports, {len(world.cloud.security_groups)} security groups",
+            f" {len(world.cluster.services)} Services, {len(world.cloud.ports)} ports,"
+            f" {len(world.cloud.security_groups)} security groups, {len(world.cloud.load_balancers)} load balancers",
             file=self.app.stderr,
         )
 
@@ -98,8 +99,11 @@ class WorldShow(ShowOne):
             "pods": len(cluster.pods),
             "network_policies": len(cluster.policies),
             "services": len(cluster.services),
+            "endpoint_slices": len(cluster.endpoint_slices),
             "ports": len(cloud.ports),
             "security_groups": len(cloud.security_groups),
+            "load_balancers": len(cloud.load_balancers),
+            "floating_ips": len(cloud.floating_ips),
             "not_in_full": Joined([str(kind) for kind in world.unread]),
         }
         return tuple(shown), tuple(shown.values())

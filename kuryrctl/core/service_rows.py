@@ -12,6 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from kuryrctl.core.balancers import LoadBalancer
+from kuryrctl.core.lint import Level, LintFinding
 from kuryrctl.core.service_links import Layer, Link, State
 from kuryrctl.core.service_tree import Sight, tree
 
@@ -36,14 +37,12 @@ class ServiceCondition(StrEnum):
     """Its load balancer has been PENDING for longer than any change takes."""
     DEGRADED = "degraded"
     """A member does not answer, or its pod's port is not well."""
-    REFUSED = "refused"
-    """Something that it asks for cannot be had, or is not allowed; the rest of it is made."""
+    LIMITED = "limited"
+    """It asks for something that cannot be had or is not allowed; the rest of it is made."""
     FOREIGN = "foreign"
     """A load balancer carries marks of ours, but is not provably ours: nothing of it is changed."""
     NO_SERVICE = "no service"
     """A load balancer serves a Service that does not exist any more."""
-    UNKNOWN = "unknown"
-    """Load balancers could not be read."""
 
 
 FINE = frozenset({ServiceCondition.OK, ServiceCondition.PENDING, ServiceCondition.SKIPPED})
@@ -63,7 +62,8 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     """One Service, or load balancers that have none. `members_ready` of `members_total` wanted ones are there and well.
 
     `vips` and `load_balancers` (ids) are those that exist. The statuses are the worst of all load balancers, in
-    Octavia's words; empty: there is none. `detail` is what the condition is about, `link` the first broken link.
+    Octavia's words; empty: there is none. `detail` is what the condition is about, `notes` what it asks for and
+    does not get, `link` the first broken link.
     """
 
     namespace: str
@@ -82,6 +82,7 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     operating_status: str = ""
     condition: ServiceCondition = ServiceCondition.OK
     detail: str = ""
+    notes: tuple[LintFinding, ...] = ()
     link: Link | None = None
     tree: Link
 
@@ -91,10 +92,13 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
         return self.condition not in FINE
 
 
-def service_row(sight: Sight, *, skipped: str = "", refused: Sequence[str] = ()) -> ServiceRow:
-    """The row of one Service. `skipped` says why it is to have no load balancer, `refused` what it asks for in vain."""
+def service_row(sight: Sight, *, skipped: str = "", notes: Sequence[LintFinding] = ()) -> ServiceRow:
+    """The row of one Service. `skipped` says why it is to have no load balancer, `notes` what it asks for in vain.
+
+    Notes that are no more than notes, or that its user has accepted, do not count for the condition.
+    """
     grown = tree(sight)
-    condition, detail = _condition(grown, sight, skipped, refused)
+    condition, detail = _condition(grown, sight, skipped, notes)
     service = sight.service
     namespace, _, name = sight.name.partition("/")
     members = [link for link in grown.walk() if link.layer is Layer.MEMBER and link.state is not State.SURPLUS]
@@ -116,6 +120,7 @@ def service_row(sight: Sight, *, skipped: str = "", refused: Sequence[str] = ())
         operating_status=_worst([each.operating_status for each in found], _OPERATING),
         condition=condition,
         detail=detail,
+        notes=tuple(notes),
         link=grown.first_broken,
         tree=grown,
     )
@@ -138,7 +143,7 @@ def foreign_row(balancer: LoadBalancer, why: str) -> ServiceRow:
     )
 
 
-def _condition(grown: Link, sight: Sight, skipped: str, refused: Sequence[str]) -> tuple[ServiceCondition, str]:
+def _condition(grown: Link, sight: Sight, skipped: str, notes: Sequence[LintFinding]) -> tuple[ServiceCondition, str]:
     """The cause before its consequences."""
     broken = grown.first_broken
     if sight.service is None:
@@ -148,8 +153,9 @@ def _condition(grown: Link, sight: Sight, skipped: str, refused: Sequence[str]) 
         if broken.layer is Layer.LOAD_BALANCER and broken.state is State.MISSING:
             condition = ServiceCondition.NO_BALANCER
         return condition, f"{broken.layer} {broken.name}: {broken.detail}"
-    if refused:
-        return ServiceCondition.REFUSED, "; ".join(refused)
+    limits = [each.message for each in notes if not each.accepted and each.check.level is not Level.NOTE]
+    if limits:
+        return ServiceCondition.LIMITED, "; ".join(limits)
     if skipped:
         return ServiceCondition.SKIPPED, skipped
     waiting = next((link for link in grown.walk() if link.state is State.PENDING), None)

@@ -78,7 +78,7 @@ class _Grower:
         there = {_gate(listener): listener for listener in found.listeners}
         listeners = [self._listener(each, there.pop((each.protocol, each.port), None)) for each in spec.listeners]
         surplus = [_surplus(_listener_link(each), "no port of the Service asks for it") for each in there.values()]
-        link = msgspec.structs.replace(self._judged(link, found, spec.key), below=(*floating, *listeners, *surplus))
+        link = _over(self._judged(link, found, spec.key), (*floating, *listeners, *surplus))
         return link if link.broken or not found.pending else _excused(link)
 
     def _floating(self, spec: FloatingIPSpec, balancer: LoadBalancer) -> Link:
@@ -97,7 +97,7 @@ class _Grower:
             return _missing(Link(Layer.LISTENER, f"{spec.protocol} {spec.port}"), self._sight.steps.get(spec.key))
         pools = {pool.id: pool for pool in self._found.pools} if self._found else {}
         pool = self._pool(spec, pools.get(found.default_pool_id or ""))
-        return msgspec.structs.replace(self._judged(_listener_link(found), found, spec.key), below=(pool,))
+        return _over(self._judged(_listener_link(found), found, spec.key), (pool,))
 
     def _pool(self, listener: ListenerSpec, found: Pool | None) -> Link:
         spec = listener.pool
@@ -121,7 +121,7 @@ class _Grower:
         ]
         if not wanted and not link.broken:
             link = _broken(link, State.EMPTY, *self._why_empty())
-        return msgspec.structs.replace(link, below=(*monitors, *members))
+        return _over(link, (*monitors, *members))
 
     def _member(self, spec: MemberSpec, found: Member | None) -> Link:
         if found is None:
@@ -186,11 +186,19 @@ class _Grower:
             return _differing(link, step)
         if pending:
             return msgspec.structs.replace(link, state=State.PENDING)
-        if found.operating_status == ERROR:
-            told = "its health monitor gets no answer" if isinstance(found, Member) else "its operating status is ERROR"
-            owner = Owner.USER if isinstance(found, Member) else Owner.OCTAVIA
-            return _broken(link, State.OFFLINE, told, owner, "kuryrctl reach --probe tries the same from a pod")
+        if isinstance(found, Member) and found.operating_status == ERROR:
+            hint = "kuryrctl reach --probe tries the same from a pod"
+            return _broken(link, State.OFFLINE, "its health monitor gets no answer", Owner.USER, hint)
         return link
+
+
+def _over(link: Link, below: tuple[Link, ...]) -> Link:
+    """The link with what is below it. Octavia's operating status ERROR comes from below: it counts where nothing is."""
+    link = msgspec.structs.replace(link, below=below)
+    if link.state is not State.OK or link.operating_status != ERROR or any(each.first_broken for each in below):
+        return link
+    hint = f"openstack loadbalancer status show {link.id}, and the provider's log"
+    return _broken(link, State.OFFLINE, "its operating status is ERROR", Owner.OCTAVIA, hint)
 
 
 def _own_steps(sight: Sight) -> list[Step]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
@@ -11,6 +9,7 @@ from kuryrctl.core.balancers import FloatingIP, Listener, Member
 from kuryrctl.core.conditions import Condition, PortRow
 from kuryrctl.core.errors import Owner
 from kuryrctl.core.kinds import Action
+from kuryrctl.core.lint import Check, Level, LintFinding
 from kuryrctl.core.service_links import Layer, State
 from kuryrctl.core.service_rows import ServiceCondition, foreign_row, service_row
 from kuryrctl.core.service_tree import Sight, tree
@@ -136,6 +135,19 @@ def test_the_first_broken_link(
     assert (row.condition, row.broken, row.link) == (condition, True, broken)
 
 
+def test_an_operating_status_that_comes_from_below_is_not_the_first_broken_link() -> None:
+    above = replace(with_members(dead)[BALANCER], operating_status="ERROR")
+    broken = tree(sight(balancers={BALANCER: above})).first_broken
+    assert broken is not None
+    assert broken.layer is Layer.MEMBER
+
+
+def test_an_operating_status_that_comes_from_nowhere_is_octavias_part() -> None:
+    broken = tree(sight(balancers={BALANCER: balancer(operating_status="ERROR")})).first_broken
+    assert broken is not None
+    assert (broken.layer, broken.state, broken.owner) == (Layer.LOAD_BALANCER, State.OFFLINE, Owner.OCTAVIA)
+
+
 def test_a_listener_that_nobody_asks_for_is_surplus() -> None:
     other = Listener("l2", "UDP", 53, "udp-53")
     broken = tree(sight(balancers={BALANCER: balancer(listeners=(*balancer().listeners, other))})).first_broken
@@ -189,24 +201,34 @@ def test_an_endpoint_that_is_no_pod_ends_with_its_member() -> None:
     assert layers[-2:] == [Layer.MEMBER, Layer.MEMBER]
 
 
+def note(level: Level, accepted: str = "") -> LintFinding:
+    return LintFinding(Check("SVC-RANGES", level, "x"), "shop/web", "no external address", "", accepted)
+
+
 @pytest.mark.parametrize(
-    ("more", "condition"),
+    ("notes", "condition"),
     [
-        ({"skipped": "it is headless"}, ServiceCondition.SKIPPED),
-        ({"refused": ["SVC-CIDRS: no"]}, ServiceCondition.REFUSED),
+        ([note(Level.ERROR)], ServiceCondition.LIMITED),
+        ([note(Level.WARNING)], ServiceCondition.LIMITED),
+        ([note(Level.NOTE)], ServiceCondition.OK),
+        ([note(Level.ERROR, "we know")], ServiceCondition.OK),
     ],
 )
-def test_what_is_not_made_is_said(more: dict[str, Any], condition: ServiceCondition) -> None:
-    row = service_row(sight(balancer_specs=(), balancers={}), **more)
-    assert (row.condition, row.detail) == (
-        condition,
-        next(iter(more.values()))[0] if "refused" in more else "it is headless",
-    )
+def test_what_it_asks_for_in_vain_limits_it_unless_its_user_accepts_that(
+    notes: list[LintFinding], condition: ServiceCondition
+) -> None:
+    row = service_row(sight(), notes=notes)
+    assert (row.condition, row.notes) == (condition, tuple(notes))
+    assert row.detail == ("no external address" if condition is ServiceCondition.LIMITED else "")
 
 
-def test_a_broken_link_comes_before_what_is_refused() -> None:
-    row = service_row(sight(balancers={}), refused=["SVC-CIDRS: no"])
-    assert row.condition is ServiceCondition.NO_BALANCER
+def test_a_service_that_is_to_have_none_is_skipped() -> None:
+    row = service_row(sight(balancer_specs=(), balancers={}), skipped="it is headless")
+    assert (row.condition, row.detail, row.broken) == (ServiceCondition.SKIPPED, "it is headless", False)
+
+
+def test_a_broken_link_comes_before_what_is_asked_for_in_vain() -> None:
+    assert service_row(sight(balancers={}), notes=[note(Level.ERROR)]).condition is ServiceCondition.NO_BALANCER
 
 
 def test_a_load_balancer_without_its_service_is_left_over() -> None:

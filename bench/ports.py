@@ -88,7 +88,7 @@ def _fetch() -> Callable[[], int]:
     """As many bytes through the same session, not decoded; counts ports by their MACs."""
     from kuryrctl.cloud.session import open_session
 
-    transport = open_session(None, None)
+    transport = open_session(None, None).neutron
     transport.request("GET", "/networks")
     return lambda: transport.request("GET", "/ports").body.count(b'"mac_address"')
 

@@ -16,7 +16,7 @@ from kuryrctl.core.config import BadOption, Config, nearest, options, parse_conf
 from kuryrctl.core.errors import Owner, Unavailable
 
 if TYPE_CHECKING:
-    from kuryrctl.cloud import Audit, Neutron
+    from kuryrctl.cloud import Audit, OpenStack
     from kuryrctl.core.saved_world import SavedWorld
     from kuryrctl.kube import Kube, Mutation
 
@@ -49,7 +49,7 @@ class Settings:
         """The surroundings that a saved world was made in; `source` names its file."""
         return cls(world.config, {option: f"world {source}" for option in options()}, world=world)
 
-    def cloud(self, audit: Audit | None = None) -> Neutron:
+    def cloud(self, audit: Audit | None = None) -> OpenStack:
         """A session with the cloud; `audit` is told of every mutation. Raises Invalid, Unavailable."""
         from kuryrctl.cloud import connect
 

@@ -1,4 +1,4 @@
-"""Calls of Neutron's API: encode, count, page, decode, and turn error statuses into `Refused`.
+"""Calls of one service's API: encode, count, page, decode, and turn error statuses into `Refused`.
 
 Does not know: what objects are for, whose they are, what to do about a refusal.
 """
@@ -9,13 +9,14 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.faults import Refused
+from kuryrctl.cloud.meanings import NEUTRON, Service
 from kuryrctl.cloud.transport import Response, Transport
 from kuryrctl.cloud.wire import Resource
 from kuryrctl.core.sharing import Held
@@ -29,10 +30,11 @@ READ_TIMEOUT_S = 60.0
 
 
 class Client:
-    """One Neutron endpoint. `calls` counts answers by (method, resource), for example ``("POST", "ports")``."""
+    """One endpoint of a service. `calls` counts answers by (method, resource), for example ``("POST", "ports")``."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, service: Service = NEUTRON) -> None:
         self._transport = transport
+        self._service = service
         self._lock = threading.Lock()
         self._held: defaultdict[str, Held[Any]] = defaultdict(Held)
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -62,7 +64,7 @@ class Client:
             timeout_s=READ_TIMEOUT_S if method == "GET" else WRITE_TIMEOUT_S,
         )
         if response.status >= 300:
-            raise Refused(response)
+            raise Refused(response, self._service)
         return response
 
     def get(self, resource: Resource[T], id_: str) -> T:
@@ -74,7 +76,8 @@ class Client:
 
         `must_show` is a field that the credential has to see in a non-empty answer (policy strips fields silently).
         """
-        path = f"{resource.path}?{urlencode([*query, *(('fields', field) for field in resource.fields)])}"
+        query = [*query, *(("fields", field) for field in resource.fields)]
+        path = f"{resource.path}?{urlencode(query)}"
         found: tuple[T, ...] = ()
         while path:
             body = self.call("GET", path).body
@@ -82,7 +85,9 @@ class Client:
             if must_show and items and not wire.has_field(body, must_show):
                 raise _hidden(must_show)
             found += items
-            path = f"{resource.path}?{urlsplit(following).query}" if following else ""
+            # Octavia's address of the next page names neither filters nor fields (api/common/pagination.py).
+            marker = parse_qs(urlsplit(following).query).get("marker")
+            path = f"{resource.path}?{urlencode([*query, ('marker', marker[0])])}" if marker else ""
         return found
 
     def add_tags(self, resource: Resource[T], id_: str, have: Iterable[str], want: Iterable[str]) -> Response | None:

@@ -12,18 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
-import msgspec
-
 from kuryrctl.cloud import quota
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.objects import INTERFACE_OWNERS, Executor
 from kuryrctl.cloud.ports import PortMaker
+from kuryrctl.cloud.recording import Audit, recorder
 from kuryrctl.cloud.rules import RuleMaker
-from kuryrctl.cloud.transport import Response, Transport
+from kuryrctl.cloud.transport import Transport
 from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, ROUTERS, SUBNETS, TRUNKS, Resource
 from kuryrctl.core import names
-from kuryrctl.core.audit import AuditRecord
 from kuryrctl.core.cloud import (
     CloudObject,
     CloudState,
@@ -40,7 +38,6 @@ from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Step
 from kuryrctl.core.specs import Key, RuleSpec
 
-Audit: TypeAlias = Callable[[AuditRecord], None]
 R = TypeVar("R", Network, Subnet, Router, SecurityGroup)
 Result: TypeAlias = CloudObject | KuryrError | None
 
@@ -59,7 +56,7 @@ class Neutron:
 
     def __init__(self, transport: Transport, *, audit: Audit | None = None) -> None:
         self._client = Client(transport)
-        self._audit = audit
+        self._log = recorder(audit)
 
     @property
     def project_id(self) -> str:
@@ -180,35 +177,6 @@ class Neutron:
             return read()
         except Refused as refused:
             raise refused.error(what) from None
-
-    def _log(self, step: Step, id_: str, call: str, result: Response | Refused | KuryrError) -> None:
-        if self._audit is None:
-            return
-        status, request_id, error = 0, "", ""
-        match result:
-            case Response():
-                status, request_id = result.status, result.headers.get("x-openstack-request-id", "")
-            case Refused():
-                status, request_id = result.status, result.request_id
-                error = result.error("").code
-            case KuryrError():
-                request_id, error = result.request_id, result.code
-        self._audit(
-            AuditRecord(
-                action=step.action,
-                kind=step.kind,
-                key=step.key,
-                reason=step.reason,
-                id=id_ or step.id,
-                subject=step.subject,
-                before={change.field: change.before for change in step.changes if change.before},
-                after={change.field: change.after for change in step.changes if change.after} or _summary(step),
-                call=call,
-                status=status,
-                request_id=request_id,
-                error=error,
-            )
-        )
 
 
 T = TypeVar("T")
@@ -339,14 +307,6 @@ def _group(step: Step) -> Key:
 
 def _outcome(step: Step, result: Result) -> Outcome:
     return Outcome(step, error=result) if isinstance(result, KuryrError) else Outcome(step, object=result)
-
-
-def _summary(step: Step) -> dict[str, str]:
-    """What a creation asks for, where the plan did not say it field by field."""
-    if step.action is not Action.CREATE or step.spec is None:
-        return {}
-    fields = msgspec.to_builtins(step.spec)
-    return {name: str(value) for name, value in fields.items() if value and name not in ("type", "key", "tags")}
 
 
 def _object(step: Step) -> str:

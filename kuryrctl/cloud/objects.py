@@ -15,7 +15,8 @@ import msgspec
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused, vanished
-from kuryrctl.cloud.ports import Log, bring, describe
+from kuryrctl.cloud.ports import bring, describe
+from kuryrctl.cloud.recording import Log
 from kuryrctl.cloud.wire import GROUPS, NETWORKS, PORTS, ROUTERS, RULES, SUBNETS, Body, Resource
 from kuryrctl.core import names
 from kuryrctl.core.cloud import (

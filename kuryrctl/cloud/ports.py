@@ -9,16 +9,18 @@ Does not know: the order of plans, how many ports a batch should have.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
-from kuryrctl.cloud.faults import ADDRESS_TAKEN, MAC_IN_USE, OVER_QUOTA, Refused
+from kuryrctl.cloud.faults import Refused
+from kuryrctl.cloud.meanings import ADDRESS_TAKEN, MAC_IN_USE, OVER_QUOTA
 from kuryrctl.cloud.quota import quota_error, quota_of
+from kuryrctl.cloud.recording import Log
 from kuryrctl.cloud.transport import Response
 from kuryrctl.cloud.wire import PORTS, SUBNETS, Body
 from kuryrctl.core import names
@@ -26,9 +28,6 @@ from kuryrctl.core.cloud import Port, Subnet
 from kuryrctl.core.errors import Conflict, KuryrError, Owner, Retryable, Unavailable
 from kuryrctl.core.plan import Step
 from kuryrctl.core.specs import Key, PortSpec
-
-Log: TypeAlias = Callable[[Step, str, str, "Response | Refused | KuryrError"], None]
-"""Told of every mutation: the step, the object's id, the call, what came of it."""
 
 SPLIT: Final = frozenset({400, 404, 409})
 """A bulk refused with one of these may contain one bad port; any other status is about the caller or the server."""

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
-from kuryrctl.cloud.faults import OVER_QUOTA, QUOTA_HINT, Refused
+from kuryrctl.cloud.faults import Refused
+from kuryrctl.cloud.meanings import OVER_QUOTA, QUOTA_HINT
 from kuryrctl.core.cloud import UNLIMITED, QuotaUse
 from kuryrctl.core.errors import KuryrError, Owner, Quota
 

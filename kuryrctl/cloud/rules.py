@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
-from kuryrctl.cloud.faults import OVER_QUOTA, Refused, vanished
-from kuryrctl.cloud.ports import SPLIT, Log
+from kuryrctl.cloud.faults import Refused, vanished
+from kuryrctl.cloud.meanings import OVER_QUOTA
+from kuryrctl.cloud.ports import SPLIT
 from kuryrctl.cloud.quota import refusal
+from kuryrctl.cloud.recording import Log
 from kuryrctl.cloud.wire import RULES, Body
 from kuryrctl.core.cloud import SecurityGroupRule
 from kuryrctl.core.errors import Conflict, KuryrError

@@ -1,7 +1,7 @@
-"""The Transport to a real Neutron: openstacksdk's configuration, authentication, catalogue and HTTP session.
+"""The Transports to a real cloud: openstacksdk's configuration, authentication, catalogue and HTTP session.
 
 Only this module imports openstacksdk, and only when a connection is made: ``kuryrctl --help`` must not pay for it.
-Does not know: Neutron's API beyond its service type.
+Does not know: the services' APIs beyond their service types.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
+from kuryrctl.cloud.meanings import NEUTRON, OCTAVIA, Service
 from kuryrctl.cloud.transport import Response
 from kuryrctl.core.errors import Invalid, KuryrError, Owner, Unavailable
 
@@ -22,17 +25,19 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 """Bytes that are read at once."""
+KEYSTONE = Service("Keystone", Owner.KEYSTONE, "NET")
 AUTH_TIMEOUT_S = 20.0
 """How long a token is waited for where clouds.yaml has no api_timeout: keystoneauth itself would wait for ever."""
 
 
 class OpenStackTransport:
-    """One project's session with Neutron. keystoneauth renews the token by itself: before it ends, and after a 401."""
+    """One project's session with a service. keystoneauth renews the token by itself: before its end, after a 401."""
 
-    def __init__(self, network: Adapter, project_id: str, auth_url: str) -> None:
-        self._network = network
+    def __init__(self, adapter: Adapter, project_id: str, auth_url: str, service: Service = NEUTRON) -> None:
+        self._adapter = adapter
         self._project_id = project_id
         self._auth_url = auth_url
+        self._service = service
 
     @property
     def project_id(self) -> str:
@@ -53,7 +58,7 @@ class OpenStackTransport:
         from requests import RequestException
 
         try:
-            answer = self._network.request(
+            answer = self._adapter.request(
                 path,
                 method,
                 data=body,
@@ -67,9 +72,9 @@ class OpenStackTransport:
             content = _whole(answer)
         except exceptions.ClientException as error:
             keystone = bool(self._auth_url) and self._auth_url in str(error)
-            raise _fault(error, Owner.KEYSTONE if keystone else Owner.NEUTRON) from error
+            raise _fault(error, KEYSTONE if keystone else self._service) from error
         except RequestException as error:  # the answer ended early: after its head, keystoneauth no longer listens
-            raise _fault(exceptions.ConnectFailure(str(error)), Owner.NEUTRON) from error
+            raise _fault(exceptions.ConnectFailure(str(error)), self._service) from error
         return Response(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},
@@ -77,13 +82,19 @@ class OpenStackTransport:
         )
 
 
-def open_session(cloud: str | None, region: CloudRegion | None) -> OpenStackTransport:
+class Session(Struct, frozen=True):
+    """The Transports of one project; `octavia` is None where the catalogue has no load-balancer service."""
+
+    neutron: OpenStackTransport
+    octavia: OpenStackTransport | None
+
+
+def open_session(cloud: str | None, region: CloudRegion | None) -> Session:
     """A session with the named cloud of clouds.yaml (None: ``OS_CLOUD`` or ``OS_*``), or with a region given by OSC.
 
     Authenticates at once, so that a bad credential is told before anything else happens. Raises Invalid, Unavailable.
     """
     from keystoneauth1 import exceptions
-    from keystoneauth1.adapter import Adapter
     from openstack.config import get_cloud_region
     from openstack.exceptions import SDKException
 
@@ -92,29 +103,40 @@ def open_session(cloud: str | None, region: CloudRegion | None) -> OpenStackTran
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Support for InfluxDB")
             region = region or get_cloud_region(cloud=cloud)
-        # A bare adapter: openstacksdk's proxy adds caches and metrics, and warns of its own deprecated parts.
-        session = region.get_session()
-        session.timeout = session.timeout or AUTH_TIMEOUT_S
-        adapter = Adapter(
-            session,
-            service_type=region.get_service_type("network"),
-            interface=region.get_interface("network"),
-            region_name=region.get_region_name("network"),
-            endpoint_override=region.get_endpoint("network"),
-        )
-        project_id = adapter.get_project_id()
-        endpoint = adapter.get_endpoint()
+        network, load_balancer = _adapter(region, "network"), _adapter(region, "load-balancer")
+        project_id = network.get_project_id()
+        endpoint = network.get_endpoint()
+        octavia = load_balancer.get_endpoint()
     except exceptions.ClientException as error:
-        raise _fault(error, Owner.KEYSTONE) from error
+        raise _fault(error, KEYSTONE) from error
     except SDKException as error:
         raise _bad_configuration(str(error)) from error
     if not project_id:
         raise _bad_configuration("the credential is not for a project")
     if not endpoint:
         raise _bad_configuration("the catalogue has no network service in this region")
-    adapter.endpoint_override = _versioned(endpoint)
+    network.endpoint_override = _versioned(endpoint, "/v2.0")
+    load_balancer.endpoint_override = _versioned(octavia, "/v2") + "/lbaas" if octavia else None
     auth_url = str(region.get_auth_args().get("auth_url") or "")
-    return OpenStackTransport(adapter, project_id, auth_url)
+    return Session(
+        OpenStackTransport(network, project_id, auth_url),
+        OpenStackTransport(load_balancer, project_id, auth_url, OCTAVIA) if octavia else None,
+    )
+
+
+def _adapter(region: CloudRegion, service_type: str) -> Adapter:
+    """A bare adapter: openstacksdk's proxy adds caches and metrics, and warns of its own deprecated parts."""
+    from keystoneauth1.adapter import Adapter
+
+    session = region.get_session()
+    session.timeout = session.timeout or AUTH_TIMEOUT_S
+    return Adapter(
+        session,
+        service_type=region.get_service_type(service_type),
+        interface=region.get_interface(service_type),
+        region_name=region.get_region_name(service_type),
+        endpoint_override=region.get_endpoint(service_type),
+    )
 
 
 def _whole(answer: requests.Response) -> bytes:
@@ -125,26 +147,26 @@ def _whole(answer: requests.Response) -> bytes:
     return body.getvalue()
 
 
-def _versioned(endpoint: str) -> str:
-    """The address of Networking API v2.0: catalogues name the service with or without the version."""
+def _versioned(endpoint: str, version: str) -> str:
+    """The address of the API's version: catalogues name a service with or without one."""
     address = endpoint.rstrip("/")
-    return address if address.endswith("/v2.0") else f"{address}/v2.0"
+    return address if address.endswith(("/v2", "/v2.0")) else f"{address}{version}"
 
 
-def _fault(error: Exception, owner: Owner) -> KuryrError:
-    """A keystoneauth exception as our error: no answer of `owner`, a refused credential, or a bad configuration."""
+def _fault(error: Exception, service: Service) -> KuryrError:
+    """A keystoneauth exception as our error: no answer of a service, a refused credential, or a bad configuration."""
     from keystoneauth1 import exceptions
 
     if isinstance(error, exceptions.DiscoveryFailure) and isinstance(error.__context__, exceptions.ClientException):
         # With an auth_url without version keystoneauth says "check that your auth_url is correct" of a Keystone that is
         # down; why it could not ask it is the exception that it was handling (identity/generic/base.py).
-        cause = _fault(error.__context__, Owner.KEYSTONE)
+        cause = _fault(error.__context__, KEYSTONE)
         return cause if isinstance(cause, Unavailable) else _bad_configuration(str(error))
     if isinstance(error, exceptions.ConnectionError | exceptions.RetriableConnectionFailure):
         return Unavailable(
-            f"{owner.value.capitalize()} does not answer: {error}",
-            code="NET-UNREACHABLE",
-            owner=owner,
+            f"{service.name} does not answer: {error}",
+            code=f"{service.prefix}-UNREACHABLE",
+            owner=service.owner,
             hint="see whether it runs, and whether its address in the catalogue can be reached from here",
             after_s=2.0,
         )

@@ -1,6 +1,6 @@
-"""Neutron's JSON: which fields are asked for, how answers become core types, how specs become bodies.
+"""JSON of the services: which fields are asked for, how answers become core types; Neutron's bodies out of specs.
 
-Source: Networking API v2.0. Does not know: when calls are made, what their errors mean.
+Source: Networking API v2.0; Octavia's are in `octavia_wire`. Does not know: when calls are made, what errors mean.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from kuryrctl.cloud.meanings import NEUTRON, Service
 from kuryrctl.core import names
+from kuryrctl.core.balancers import FloatingIP
 from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet, Trunk
-from kuryrctl.core.errors import Conflict, Owner, Unavailable
+from kuryrctl.core.errors import Conflict, Unavailable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.sharing import Held, one, share_texts
 from kuryrctl.core.specs import (
@@ -33,7 +35,7 @@ Body = dict[str, Any]
 
 
 class Resource(Struct, Generic[T], frozen=True):
-    """A collection of Neutron's API: its noun, path, names in JSON, the type of its items, the fields to ask for."""
+    """A collection of a service's API: its noun, path, names in JSON, the type of its items, the fields to ask for."""
 
     kind: str
     path: str
@@ -41,21 +43,23 @@ class Resource(Struct, Generic[T], frozen=True):
     singular: str
     type: type[T]
     fields: tuple[str, ...]
+    service: Service = NEUTRON
 
 
-def _resource(kind: str, singular: str, type_: type[T]) -> Resource[T]:
+def resource_of(kind: str, singular: str, type_: type[T], service: Service = NEUTRON) -> Resource[T]:
+    """The collection of these objects, where every field of the type is one of the API."""
     fields = tuple(f.encode_name for f in msgspec.structs.fields(type_))
-    path = "/" + f"{singular}s".replace("_", "-")
-    return Resource(kind=kind, path=path, plural=f"{singular}s", singular=singular, type=type_, fields=fields)
+    return Resource(kind, "/" + f"{singular}s".replace("_", "-"), f"{singular}s", singular, type_, fields, service)
 
 
-NETWORKS: Final = _resource(Kind.NETWORK, "network", Network)
-SUBNETS: Final = _resource(Kind.SUBNET, "subnet", Subnet)
-ROUTERS: Final = _resource(Kind.ROUTER, "router", Router)
-GROUPS: Final = _resource(Kind.SECURITY_GROUP, "security_group", SecurityGroup)
-RULES: Final = _resource(Kind.SECURITY_GROUP_RULE, "security_group_rule", SecurityGroupRule)
-PORTS: Final = _resource(Kind.PORT, "port", Port)
-TRUNKS: Final = _resource("trunk", "trunk", Trunk)
+NETWORKS: Final = resource_of(Kind.NETWORK, "network", Network)
+SUBNETS: Final = resource_of(Kind.SUBNET, "subnet", Subnet)
+ROUTERS: Final = resource_of(Kind.ROUTER, "router", Router)
+GROUPS: Final = resource_of(Kind.SECURITY_GROUP, "security_group", SecurityGroup)
+RULES: Final = resource_of(Kind.SECURITY_GROUP_RULE, "security_group_rule", SecurityGroupRule)
+PORTS: Final = resource_of(Kind.PORT, "port", Port)
+TRUNKS: Final = resource_of("trunk", "trunk", Trunk)
+FLOATING_IPS: Final = resource_of(Kind.FLOATING_IP, "floatingip", FloatingIP)
 
 _ENVELOPE: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _PORT_TEXTS: Final = (
@@ -84,26 +88,28 @@ def decode_list(resource: Resource[T], body: bytes, held: Held[T] | None = None)
 
     An item that equals the one that is `held` is that one. Decoded one by one, so that two worlds never exist at once.
     """
-    envelope = _envelope(body)
-    items = tuple(_item(resource, raw, held) for raw in _decode(_member(envelope, resource.plural), list[msgspec.Raw]))
+    service = resource.service
+    envelope = _envelope(body, service)
+    raws = _decode(_member(envelope, resource.plural, service), list[msgspec.Raw], service)
+    items = tuple(_item(resource, raw, held) for raw in raws)
     raw_links = envelope.get(f"{resource.plural}_links")
-    links: tuple[Link, ...] = _decode(raw_links, tuple[Link, ...]) if raw_links is not None else ()
+    links: tuple[Link, ...] = _decode(raw_links, tuple[Link, ...], service) if raw_links is not None else ()
     return items, next((link.href for link in links if link.rel == "next"), "")
 
 
 def decode_one(resource: Resource[T], body: bytes) -> T:
     """The object of an answer about one object."""
-    return cast("T", _decode(_member(_envelope(body), resource.singular), resource.type))
+    return decode_member(body, resource.singular, resource.type, resource.service)
 
 
-def decode_member(body: bytes, member: str, type_: type[T]) -> T:
-    """One named member of an answer that is no resource's."""
-    return cast("T", _decode(_member(_envelope(body), member), type_))
+def decode_member(body: bytes, member: str, type_: type[T], service: Service = NEUTRON) -> T:
+    """One named member of an answer."""
+    return cast("T", _decode(_member(_envelope(body, service), member, service), type_, service))
 
 
-def decode_plain(body: bytes, member: str) -> Any:
+def decode_plain(body: bytes, member: str, service: Service = NEUTRON) -> Any:
     """One named member of an answer, as plain JSON types."""
-    return msgspec.json.decode(_member(_envelope(body), member))
+    return msgspec.json.decode(_member(_envelope(body, service), member, service))
 
 
 def has_field(body: bytes, field: str) -> bool:
@@ -237,22 +243,22 @@ def _prefix(value: str | None) -> str | None:
     return str(ipaddress.ip_network(value, strict=False)) if value else None
 
 
-def _envelope(body: bytes) -> dict[str, msgspec.Raw]:
+def _envelope(body: bytes, service: Service) -> dict[str, msgspec.Raw]:
     try:
         return _ENVELOPE.decode(body)
     except msgspec.MsgspecError as error:
-        raise _bad_answer(f"is no JSON object ({error})") from None
+        raise _bad_answer(service, f"is no JSON object ({error})") from None
 
 
-def _member(envelope: dict[str, msgspec.Raw], member: str) -> msgspec.Raw:
+def _member(envelope: dict[str, msgspec.Raw], member: str, service: Service) -> msgspec.Raw:
     try:
         return envelope[member]
     except KeyError:
-        raise _bad_answer(f'has no "{member}"') from None
+        raise _bad_answer(service, f'has no "{member}"') from None
 
 
 def _item(resource: Resource[T], raw: msgspec.Raw, held: Held[T] | None) -> T:
-    item = cast("T", _decode(raw, resource.type))
+    item = cast("T", _decode(raw, resource.type, resource.service))
     match item:
         case Port():
             share_texts(item, _PORT_TEXTS)
@@ -266,7 +272,7 @@ def _item(resource: Resource[T], raw: msgspec.Raw, held: Held[T] | None) -> T:
     return held.one(item.id, item) if held else item  # type: ignore[attr-defined]  # every resource has an id
 
 
-def _decode(raw: msgspec.Raw, type_: Any) -> Any:
+def _decode(raw: msgspec.Raw, type_: Any, service: Service) -> Any:
     """Straight into the type; where Neutron says null for a text (a rule's description), null counts as absent."""
     try:
         return msgspec.json.decode(raw, type=type_)
@@ -275,7 +281,7 @@ def _decode(raw: msgspec.Raw, type_: Any) -> Any:
     try:
         return msgspec.convert(plain, type_)
     except msgspec.ValidationError as error:
-        raise _bad_answer(f"is not what the API promises ({error})") from None
+        raise _bad_answer(service, f"is not what the API promises ({error})") from None
 
 
 def _without_nulls(value: Any) -> Any:
@@ -284,11 +290,11 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def _bad_answer(what: str) -> Unavailable:
+def _bad_answer(service: Service, what: str) -> Unavailable:
     return Unavailable(
-        f"Neutron's answer {what}",
-        code="NET-ANSWER",
-        owner=Owner.NEUTRON,
-        hint="see whether the endpoint of the network service in the catalogue is Neutron's",
+        f"{service.name}'s answer {what}",
+        code=f"{service.prefix}-ANSWER",
+        owner=service.owner,
+        hint=f"see whether the endpoint of its service in the catalogue is {service.name}'s",
         after_s=5.0,
     )

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from msgspec import Struct
 
 from kuryrctl.cloud.transport import Response
+from tests.fakes.neutron_floating_ips import create_floating_ip, delete_floating_ip, update_floating_ip
 from tests.fakes.neutron_rules import COLLECTIONS, Fault, Obj, Rules
 from tests.fakes.neutron_trunks import check_delete, create_trunk, delete_trunk
 
@@ -33,7 +34,11 @@ _READ_ONLY = {
     "subnets": {"id", "network_id", "cidr", "ip_version", "revision_number", "tags", "project_id"},
     "routers": {"id", "status", "revision_number", "tags", "project_id"},
     "security_groups": {"id", "security_group_rules", "revision_number", "tags", "project_id"},
-}
+    "floatingips": {
+        "id", "floating_ip_address", "floating_network_id", "subnet_id", "status", "router_id", "revision_number",
+        "tags", "project_id",
+    },
+}  # fmt: skip
 _WRITABLE = {
     "ports": {
         "name", "description", "network_id", "mac_address", "fixed_ips", "security_groups", "device_owner", "device_id",
@@ -48,12 +53,16 @@ _WRITABLE = {
     "routers": {"name", "description", "external_gateway_info", "admin_state_up", "project_id"},
     "security_groups": {"name", "description", "stateful", "project_id"},
     "trunks": {"name", "description", "port_id", "sub_ports", "admin_state_up", "project_id"},
+    "floatingips": {
+        "description", "floating_network_id", "floating_ip_address", "subnet_id", "port_id", "fixed_ip_address",
+        "project_id",
+    },
     "security_group_rules": {
         "security_group_id", "direction", "ethertype", "protocol", "port_range_min", "port_range_max",
         "remote_ip_prefix", "remote_group_id", "remote_address_group_id", "description", "project_id",
     },
 }  # fmt: skip
-_TAG_FILTERS: Mapping[str, Callable[[set[str], set[str]], bool]] = {
+TAG_FILTERS: Mapping[str, Callable[[set[str], set[str]], bool]] = {
     "tags": lambda have, want: want <= have,
     "tags-any": lambda have, want: bool(want & have),
     "not-tags": lambda have, want: not want <= have,
@@ -73,7 +82,10 @@ class Injected(Struct):
 
 
 class Cloud:
-    """What all sessions share: the objects, the faults to come, the settings of the server."""
+    """What all sessions share: the objects, the faults to come, the settings of the server.
+
+    `beside` is what the other services of the same cloud keep.
+    """
 
     def __init__(self) -> None:
         self.rules = Rules()
@@ -81,6 +93,7 @@ class Cloud:
         self.injected: deque[Injected] = deque()
         self.page_limit = 0
         self.serial = 0
+        self.beside: dict[str, Any] = {}
 
 
 class FakeNeutron:
@@ -156,9 +169,9 @@ class FakeNeutron:
             self.cloud.serial += 1
             fault = self._injected(method, path)
             if fault is not None and not fault.after_effect:
-                return _give(fault.outcome)
+                return give(fault.outcome)
             answer = self._answer(method, path, body, headers or {})
-            return answer if fault is None else _give(fault.outcome)
+            return answer if fault is None else give(fault.outcome)
 
     def _injected(self, method: str, path: str) -> Injected | None:
         for fault in self.cloud.injected:
@@ -237,7 +250,7 @@ class FakeNeutron:
         for name, value in query:
             filters.setdefault(name, set()).add(value)
         control = {name: filters.pop(name) for name in list(filters) if name in _CONTROL}
-        unknown = [name for name in filters if name not in _TAG_FILTERS and name not in _filters(collection)]
+        unknown = [name for name in filters if name not in TAG_FILTERS and name not in _filters(collection)]
         if unknown:
             raise Fault(400, "HTTPBadRequest", f"{unknown} is invalid attribute for filtering")
         found = [item for item in self._visible(collection) if _matches(item, filters)]
@@ -328,6 +341,8 @@ class FakeNeutron:
     def _make(self, collection: str, bodies: list[Obj]) -> list[Obj]:
         rules, project = self.cloud.rules, self._project_id
         match collection:
+            case "floatingips" if self.role == MEMBER and any("floating_ip_address" in body for body in bodies):
+                raise _forbidden("create_floatingip:floating_ip_address")
             case "ports":
                 for body in bodies:
                     self._may_create_port(body)
@@ -343,6 +358,7 @@ class FakeNeutron:
             "routers": rules.create_router,
             "security_groups": rules.create_security_group,
             "trunks": partial(create_trunk, rules),
+            "floatingips": partial(create_floating_ip, rules),
         }
         return [creators[collection](project, body) for body in bodies]
 
@@ -381,6 +397,8 @@ class FakeNeutron:
                 rules.update(item, changes)
             case "security_groups":
                 rules.update_security_group(item, changes)
+            case "floatingips":
+                update_floating_ip(rules, item, changes)
             case _:
                 rules.update(item, changes)
         return {_singular(collection): self._shown(collection, [item], [])[0]}
@@ -398,6 +416,7 @@ class FakeNeutron:
             "security_groups": rules.delete_security_group,
             "security_group_rules": rules.delete_rule,
             "trunks": lambda trunk: delete_trunk(rules, trunk),
+            "floatingips": lambda floating_ip: delete_floating_ip(rules, floating_ip),
         }
         deleters[collection](item)
 
@@ -426,9 +445,9 @@ def _check_revision(item: Obj, headers: Mapping[str, str]) -> None:
 
 def _matches(item: Obj, filters: Mapping[str, set[str]]) -> bool:
     for name, wanted in filters.items():
-        if name in _TAG_FILTERS:
+        if name in TAG_FILTERS:
             tags = {tag for value in wanted for tag in value.split(",")}
-            if not _TAG_FILTERS[name](set(item["tags"]), tags):
+            if not TAG_FILTERS[name](set(item["tags"]), tags):
                 return False
         elif name == "fixed_ips":
             if not _has_address(item, wanted):
@@ -498,7 +517,7 @@ def _error(type_: str, message: str) -> bytes:
     return json.dumps({"NeutronError": {"type": type_, "message": message, "detail": ""}}).encode()
 
 
-def _give(outcome: Exception | Response) -> Response:
+def give(outcome: Exception | Response) -> Response:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

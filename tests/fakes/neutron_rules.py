@@ -17,7 +17,16 @@ Obj = dict[str, Any]
 
 ROUTER_INTERFACE = "network:router_interface"
 ROUTER_GATEWAY = "network:router_gateway"
-COLLECTIONS = ("networks", "subnets", "routers", "security_groups", "security_group_rules", "ports", "trunks")
+COLLECTIONS = (
+    "networks",
+    "subnets",
+    "routers",
+    "security_groups",
+    "security_group_rules",
+    "ports",
+    "trunks",
+    "floatingips",
+)
 _QUOTA_NAMES = ("network", "subnet", "router", "security_group", "security_group_rule", "port", "floatingip", "trunk")
 _PORTS_OF_PROTOCOLS = {"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "132"}
 
@@ -64,7 +73,8 @@ class Rules:
             for name in _QUOTA_NAMES
         }
 
-    def _check_quota(self, project: str, resource: str, more: int = 1) -> None:
+    def check_quota(self, project: str, resource: str, more: int = 1) -> None:
+        """Raises OverQuota where so many more of a resource are too many."""
         limit = self.limits.get(project, {}).get(resource, -1)
         if limit >= 0 and self.use(project, resource) + more > limit:
             raise Fault(409, "OverQuota", f"Quota exceeded for resources: ['{resource}'].")
@@ -72,7 +82,7 @@ class Rules:
     # --- networks, subnets -------------------------------------------------------------------------------------
 
     def create_network(self, project: str, body: Obj, *, external: bool = False, shared: bool = False) -> Obj:
-        self._check_quota(project, "network")
+        self.check_quota(project, "network")
         made = self.made(project, body) | {
             "mtu": body.get("mtu") or 1442,
             "router:external": external,
@@ -96,7 +106,7 @@ class Rules:
         del self.tables["networks"][network["id"]]
 
     def create_subnet(self, project: str, network: Obj, body: Obj) -> Obj:
-        self._check_quota(project, "subnet")
+        self.check_quota(project, "subnet")
         cidr = _cidr(body.get("cidr"))
         if cidr.version != body.get("ip_version"):
             raise Fault(400, "InvalidInput", f"Invalid input for operation: cidr '{cidr}' does not match ip_version.")
@@ -145,7 +155,7 @@ class Rules:
     # --- routers -----------------------------------------------------------------------------------------------
 
     def create_router(self, project: str, body: Obj) -> Obj:
-        self._check_quota(project, "router")
+        self.check_quota(project, "router")
         made = self.made(project, body) | {"external_gateway_info": None, "status": "ACTIVE", "admin_state_up": True}
         self.put("routers", made)
         try:
@@ -158,7 +168,7 @@ class Rules:
     def set_gateway(self, router: Obj, info: Obj | None) -> None:
         """Connect a router to an external network, or disconnect it."""
         for port in self._interfaces(router["id"], ROUTER_GATEWAY):
-            self._drop_port(port)
+            self.drop_port(port)
         router["external_gateway_info"] = None
         if not info:
             return
@@ -168,7 +178,7 @@ class Rules:
         if not network["router:external"]:
             raise Fault(400, "BadRequest", f"Bad router request: Network {network['id']} is not an external network.")
         body = {"device_owner": ROUTER_GATEWAY, "device_id": router["id"], "security_groups": []}
-        port = self._new_port("", network, body)
+        port = self.new_port("", network, body)
         router["external_gateway_info"] = {
             "network_id": network["id"],
             "enable_snat": True,
@@ -200,7 +210,7 @@ class Rules:
                     )
         fixed = [{"subnet_id": subnet["id"], "ip_address": subnet["gateway_ip"]}]
         body = {"device_owner": ROUTER_INTERFACE, "device_id": router["id"], "fixed_ips": fixed, "security_groups": []}
-        port = self._new_port(project, self.tables["networks"][subnet["network_id"]], body)
+        port = self.new_port(project, self.tables["networks"][subnet["network_id"]], body)
         router["revision_number"] += 1
         return {"id": router["id"], "port_id": port["id"], "subnet_id": subnet["id"], "subnet_ids": [subnet["id"]]}
 
@@ -208,7 +218,7 @@ class Rules:
         port_id, subnet_id = body.get("port_id"), body.get("subnet_id")
         for port in self._interfaces(router["id"], ROUTER_INTERFACE):
             if port["id"] == port_id or subnet_id in _subnet_ids(port):
-                self._drop_port(port)
+                self.drop_port(port)
                 router["revision_number"] += 1
                 return {"id": router["id"], "port_id": port["id"], "subnet_id": next(iter(_subnet_ids(port)))}
         raise Fault(
@@ -233,7 +243,7 @@ class Rules:
         self.default_group(project)
         if body.get("name") == "default":
             raise Fault(409, "SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
-        self._check_quota(project, "security_group")
+        self.check_quota(project, "security_group")
         return self._new_group(project, body)
 
     def update_security_group(self, group: Obj, changes: Obj) -> None:
@@ -267,7 +277,7 @@ class Rules:
                 "Only allowed to update rules for one security profile at a time",
             )
         group = self._group_of(project, groups.pop())
-        self._check_quota(project, "security_group_rule", len(bodies))
+        self.check_quota(project, "security_group_rule", len(bodies))
         for body in bodies:
             self._check_rule(body)
         self._check_duplicates(group, bodies)
@@ -359,7 +369,7 @@ class Rules:
 
     def create_ports(self, project: str, bodies: list[Obj], visible: Iterable[str]) -> list[Obj]:
         """All or none. `visible` are the ids of the networks that the caller may use."""
-        self._check_quota(project, "port", len(bodies))
+        self.check_quota(project, "port", len(bodies))
         made: list[Obj] = []
         try:
             for body in bodies:
@@ -367,10 +377,10 @@ class Rules:
                 if network is None or network["id"] not in visible:
                     raise Fault(404, "NetworkNotFound", f"Network {body.get('network_id')} could not be found.")
                 self._check_groups(project, body)
-                made.append(self._new_port(project, network, body))
+                made.append(self.new_port(project, network, body))
         except Fault:
             for port in made:
-                self._drop_port(port)
+                self.drop_port(port)
             raise
         return made
 
@@ -393,9 +403,10 @@ class Rules:
                 f"Port {port['id']} cannot be deleted directly via the port API: has device owner"
                 f" {port['device_owner']}.",
             )
-        self._drop_port(port)
+        self.drop_port(port)
 
-    def _new_port(self, project: str, network: Obj, body: Obj) -> Obj:
+    def new_port(self, project: str, network: Obj, body: Obj) -> Obj:
+        """One port, for the project or (empty) for Neutron itself."""
         owner = body.get("device_owner", "")
         guarded = not owner.startswith("network:")
         groups = body.get("security_groups")
@@ -431,10 +442,14 @@ class Rules:
         self._bind(port)
         return self.put("ports", port)
 
-    def _drop_port(self, port: Obj) -> None:
+    def drop_port(self, port: Obj) -> None:
+        """Without it: its addresses are free, what led to it leads nowhere."""
         self._macs.pop((port["network_id"], port["mac_address"]), None)
         self._release(port)
         self.tables["ports"].pop(port["id"], None)
+        for floating_ip in self.tables["floatingips"].values():
+            if floating_ip["port_id"] == port["id"]:
+                self.update(floating_ip, {"port_id": None, "fixed_ip_address": None, "router_id": None})
 
     def _bind(self, port: Obj) -> None:
         host = port["binding:host_id"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from kuryrctl.cloud import Neutron, Transport
 from kuryrctl.cloud.session import open_session
+from tests.contract.cloud.services import Services
 from tests.contract.cloud.world import NODE1, NODE2, Recording, World
 from tests.fakes.neutron import ADMIN, MEMBER, FakeNeutron
+from tests.fakes.octavia import FakeOctavia
 
 
 def fake_world() -> World:
@@ -18,13 +21,23 @@ def fake_world() -> World:
     engine.cloud.rules.hosts = frozenset({NODE1, NODE2})
     member, other = engine.session(engine.project_id, role=MEMBER), engine.session("project-b")
     admin = engine.session("admin-project", role=ADMIN)
-    return _world(engine, member, other, admin, engine.external_network()["id"])
+    world = _world(engine, member, other, admin, engine.external_network()["id"])
+    octavia = FakeOctavia(engine)
+    world.services = Services(world, octavia, FakeOctavia(other), FakeOctavia(admin))
+    world.services.clock, world.services.sleep = octavia.clock, octavia.sleep
+    return world
 
 
 def real_world() -> World:
     """The lab's cloud: the engine's credential, a plain member of its project, another project, the administrator."""
-    engine, member, other, admin = (open_session(cloud, None) for cloud in ("kuryr", "demo", "other", "admin"))
-    return _world(engine, member, other, admin, Neutron(engine).find_network("public").id)
+    sessions = [open_session(cloud, None) for cloud in ("kuryr", "demo", "other", "admin")]
+    engine, member, other, admin = (session.neutron for session in sessions)
+    world = _world(engine, member, other, admin, Neutron(engine).find_network("public").id)
+    octavia, _, other_octavia, admin_octavia = (session.octavia for session in sessions)
+    assert octavia and other_octavia and admin_octavia
+    world.services = Services(world, octavia, other_octavia, admin_octavia)
+    world.services.clock, world.services.sleep = time.monotonic, time.sleep
+    return world
 
 
 def _world(engine: Transport, member: Transport, other: Transport, admin: Transport, external: str) -> World:
@@ -57,3 +70,11 @@ def world(cloud: World) -> Iterator[World]:
     cloud.audit.clear()
     yield cloud
     cloud.clean()
+
+
+@pytest.fixture
+def services(world: World) -> Iterator[Services]:
+    """The network of Services behind a router to the external one, and an Octavia without load balancers of it."""
+    world.services.set_up()
+    yield world.services
+    world.services.clean()

@@ -10,7 +10,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kuryrctl.cloud import Neutron, Response, Transport
 from kuryrctl.core import names
@@ -29,6 +29,9 @@ from kuryrctl.core.specs import (
     SubnetSpec,
     kind_of,
 )
+
+if TYPE_CHECKING:
+    from tests.contract.cloud.services import Services
 
 NETWORK, V4, V6, GROUP = "network/pods", "subnet/v4", "subnet/v6", "security-group/pods"
 CIDR_V4, CIDR_V6 = "10.91.0.0/24", "fd00:91::/64"
@@ -79,6 +82,7 @@ class World:
     prefix: str = field(default_factory=lambda: f"contract-{secrets.token_hex(4)}")
     ids: dict[str, str] = field(default_factory=dict)
     audit: list[AuditRecord] = field(default_factory=list)
+    services: Services = field(init=False)
 
     def __post_init__(self) -> None:
         self.neutron = Neutron(self.transport, audit=self.audit.append)

@@ -10,10 +10,11 @@ from typing import Any
 
 from kuryrctl.cli.base import _Common
 from kuryrctl.cli.settings import Settings
-from kuryrctl.cloud import Neutron
+from kuryrctl.cloud import OpenStack
 from kuryrctl.kube import Kube
 from tests.fakes.kube import FakeKube
 from tests.fakes.neutron import FakeNeutron
+from tests.fakes.octavia import FakeOctavia
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,10 @@ class Fakes(Settings):
     neutron: Callable[[], FakeNeutron] = FakeNeutron
     api: Callable[[], FakeKube] = FakeKube
 
-    def cloud(self, audit: Any = None) -> Neutron:
-        return Neutron(self.neutron(), audit=audit)
+    def cloud(self, audit: Any = None) -> OpenStack:
+        neutron = self.neutron()
+        octavia = FakeOctavia(neutron)
+        return OpenStack(neutron, octavia, audit=audit, clock=octavia.clock, sleep=octavia.sleep)
 
     def kube(self, on_mutation: Any = None) -> Kube:
         return Kube(self.api(), on_mutation=on_mutation)

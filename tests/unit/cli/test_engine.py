@@ -16,12 +16,13 @@ import pytest
 
 from kuryrctl.cli import engine
 from kuryrctl.cli.settings import Settings
-from kuryrctl.cloud import Audit, Neutron
+from kuryrctl.cloud import Audit, OpenStack
 from kuryrctl.core.config import parse_config
 from kuryrctl.core.errors import Invalid, KuryrError, Unavailable
 from kuryrctl.kube import Kube, Mutation
 from tests.fakes.kube import FakeKube
 from tests.fakes.neutron import FakeNeutron
+from tests.fakes.octavia import FakeOctavia
 
 KUBECONFIG = """
 apiVersion: v1
@@ -39,10 +40,11 @@ class Surroundings(Settings):
 
     faults: list[KuryrError]
 
-    def cloud(self, audit: Audit | None = None) -> Neutron:
+    def cloud(self, audit: Audit | None = None) -> OpenStack:
         if self.faults:
             raise self.faults.pop(0)
-        return Neutron(FakeNeutron(), audit=audit)
+        neutron = FakeNeutron()
+        return OpenStack(neutron, FakeOctavia(neutron), audit=audit)
 
     def kube(self, on_mutation: Callable[[Mutation], None] | None = None) -> Kube:
         return Kube(FakeKube(), on_mutation=on_mutation)

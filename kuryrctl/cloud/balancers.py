@@ -1,0 +1,165 @@
+"""Makes, changes and deletes load balancers and what is below them: one step of a plan, whatever calls that takes.
+
+A load balancer is one call with everything below it. What is below is changed part by part, because Octavia admits one
+change at a time: each is made when nothing of the load balancer is pending, and waited for.
+Does not know: the order of plans, when a step is worth it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from kuryrctl.cloud import octavia_wire, wire
+from kuryrctl.cloud.balancer_quota import refusal
+from kuryrctl.cloud.client import Client
+from kuryrctl.cloud.faults import Refused
+from kuryrctl.cloud.meanings import OCTAVIA, PENDING
+from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerRow, BalancerTree
+from kuryrctl.cloud.recording import Log
+from kuryrctl.cloud.trees import Trees
+from kuryrctl.cloud.waiting import Waiter, with_statuses
+from kuryrctl.cloud.wire import Body
+from kuryrctl.core import names
+from kuryrctl.core.balancers import LoadBalancer
+from kuryrctl.core.errors import Conflict, KuryrError, Owner
+from kuryrctl.core.plan import Step
+from kuryrctl.core.specs import Key, LoadBalancerSpec
+
+ATTEMPTS = 3
+"""How often a change is tried that found its load balancer immutable again: somebody was quicker."""
+
+
+class Change(Struct, frozen=True):
+    """A call that changes something of a load balancer. `touched`: the id of what is changed; empty: all of it."""
+
+    method: str
+    path: str
+    body: Body | None = None
+    touched: str = ""
+
+
+class Balancers:
+    """Load balancers of one project, one step at a time. Raises Refused and KuryrError; mutations are told to `log`."""
+
+    def __init__(self, client: Client, trees: Trees, waiter: Waiter, ids: Mapping[Key, str], log: Log) -> None:
+        self._client = client
+        self._trees = trees
+        self._waiter = waiter
+        self._ids = ids
+        self._log = log
+
+    def create(self, step: Step, spec: LoadBalancerSpec) -> LoadBalancer:
+        """The load balancer with everything below it, also where an earlier call has made it: never a second one."""
+        call = f"POST {BALANCERS.path}"
+        try:
+            response = self._client.call("POST", BALANCERS.path, octavia_wire.balancer_body(spec, self._ids))
+            made = wire.decode_member(response.body, BALANCERS.singular, BalancerTree, OCTAVIA)
+        except (Refused, KuryrError) as fault:
+            self._log(step, "", call, fault)
+            existing = self._existing(step, spec, fault)
+            return self._tagged(step, self._ready(existing), spec)
+        self._log(step, made.id, call, response)
+        tree = octavia_wire.tree_of(made)
+        return self._tagged(step, with_statuses(tree, self._waiter.settled(tree, tree.id)), spec)
+
+    def update(self, step: Step, spec: LoadBalancerSpec) -> LoadBalancer:
+        """Give it the name, the description and the tags that it lacks; tags of others stay."""
+        row = self.ours(step, step.id)
+        planned = {change.field for change in step.changes}
+        wanted = {"name": spec.name, "description": spec.description}
+        changes: Body = {field: value for field, value in wanted.items() if field in planned}
+        missing = wire.missing_tags(row.tags, spec.tags)
+        if missing:
+            changes["tags"] = sorted({*row.tags, *missing})
+        if changes:
+            self.change(step, row, Change("PUT", f"{BALANCERS.path}/{row.id}", {BALANCERS.singular: changes}))
+        return self._trees.one(row.id)
+
+    def delete(self, step: Step) -> None:
+        """Delete it with everything below it, and wait until it is gone. One that is gone is fine."""
+        try:
+            row = self.ours(step, step.id)
+        except Refused as refused:
+            if refused.status == 404:
+                return
+            raise
+        if row.provisioning_status != "PENDING_DELETE":
+            self._waiter.not_pending(row)
+            self.call(step, row.id, Change("DELETE", f"{BALANCERS.path}/{row.id}?cascade=true"))
+        self._waiter.gone(row)
+
+    def failover(self, step: Step) -> LoadBalancer:
+        """Have its provider make anew what carries it, where the provider can."""
+        row = self.ours(step, step.id)
+        self._waiter.not_pending(row)
+        self.call(step, row.id, Change("PUT", f"{BALANCERS.path}/{row.id}/failover"))
+        return self._ready(row)
+
+    def ours(self, step: Step, id_: str) -> BalancerRow:
+        """The load balancer as it is now, which carries our mark. Raises Refused (404: it is gone), Conflict."""
+        row = self._client.get(BALANCERS, id_)
+        marks = row.tags if names.cluster_of(row.tags) else names.described(row.description)
+        if row.project_id != self._client.project_id or not names.cluster_of(marks):
+            raise Conflict(
+                f"{step.action} of {step.key} not done: load balancer {row.id} carries no mark of this cluster",
+                code="OCT-NOT-OURS",
+                owner=Owner.USER,
+                hint="it was changed by somebody; the next turn looks again",
+            )
+        return row
+
+    def change(self, step: Step, balancer: BalancerRow, change: Change) -> bytes:
+        """Make one change, before and after which nothing of the load balancer is pending; the answer to it."""
+        touched = change.touched or balancer.id
+        for attempt in range(ATTEMPTS):
+            self._waiter.active(balancer)
+            try:
+                answer = self.call(step, touched, change)
+            except Refused as refused:
+                if refused.code != PENDING or attempt == ATTEMPTS - 1:
+                    raise
+                balancer = self.ours(step, balancer.id)
+            else:
+                break
+        self._waiter.settled(balancer, touched)
+        return answer
+
+    def call(self, step: Step, id_: str, change: Change) -> bytes:
+        """One mutation, told to the log. The deletion of what is gone is fine."""
+        call = f"{change.method} {change.path}"
+        try:
+            response = self._client.call(change.method, change.path, change.body)
+        except Refused as refused:
+            self._log(step, id_, call, refused)
+            if change.method == "DELETE" and refused.status == 404:
+                return b""
+            raise
+        except KuryrError as error:
+            self._log(step, id_, call, error)
+            raise
+        self._log(step, id_, call, response)
+        return response.body
+
+    def _existing(self, step: Step, spec: LoadBalancerSpec, fault: Refused | KuryrError) -> BalancerRow:
+        """The load balancer that this creation, or an earlier one, has made all the same; else what went wrong."""
+        if isinstance(fault, Refused) and not (fault.effect_unknown or fault.status == 409):
+            what = f"load balancer of {step.subject or step.key} not created"
+            raise refusal(self._client, fault, what)
+        query = [("project_id", self._client.project_id), ("name", spec.name)]
+        named = [row for row in self._client.list(BALANCERS, query) if row.description == spec.description]
+        if len(named) == 1:
+            return named[0]
+        raise fault
+
+    def _ready(self, row: BalancerRow) -> LoadBalancer:
+        self._waiter.active(row)
+        return self._trees.one(row.id)
+
+    def _tagged(self, step: Step, tree: LoadBalancer, spec: LoadBalancerSpec) -> LoadBalancer:
+        """With all its tags: an Octavia before 2.5 drops those of a creation."""
+        if not wire.missing_tags(tree.tags, spec.tags):
+            return tree
+        return self.update(msgspec.structs.replace(step, id=tree.id, changes=()), spec)

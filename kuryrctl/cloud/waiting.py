@@ -1,0 +1,157 @@
+"""Waits until Octavia and its provider are done with a load balancer: bounded, with growing pauses.
+
+A load balancer can become ACTIVE before what is below it, which is immutable (409) until it is ACTIVE, too. One call
+tells the statuses of all of it. Does not know: what was asked for, who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from kuryrctl.cloud import wire
+from kuryrctl.cloud.client import Client
+from kuryrctl.cloud.faults import Refused
+from kuryrctl.cloud.meanings import OCTAVIA, PENDING
+from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerRow, Status, Statuses
+from kuryrctl.core.balancers import ERROR, PENDING_PREFIX, HealthMonitor, Listener, LoadBalancer, Member, Pool
+from kuryrctl.core.errors import Conflict, Owner, Retryable
+
+WAIT_S = 60.0
+"""OVN takes 1 to 5 s, an amphora one to three minutes: whoever asks again finds what was begun."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.1, 2.0, 1.6
+_AFTER_S = 10.0
+
+
+class Waiter:
+    """Looks and pauses. `clock` is monotonic; `sleep` pauses for so many seconds."""
+
+    def __init__(
+        self, client: Client, clock: Callable[[], float], sleep: Callable[[float], None], wait_s: float = WAIT_S
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._sleep = sleep
+        self._wait_s = wait_s
+
+    def active(self, row: BalancerRow) -> None:
+        """Wait until nothing of a load balancer that was just read is pending. Raises Retryable, Conflict (ERROR)."""
+        if row.provisioning_status == ERROR:
+            raise in_error(_name(row), [])
+        if row.provisioning_status.startswith(PENDING_PREFIX):
+            self.settled(row, row.id)
+
+    def settled(self, balancer: BalancerRow | LoadBalancer, touched: str) -> Status:
+        """Wait until nothing of it is pending; the statuses then.
+
+        Raises Conflict where it, or what has the id `touched` (and what is below that), is in ERROR; Retryable where
+        it takes too long.
+        """
+        status = self._done(balancer)
+        parts = [part for each in _all(status) if each.id == touched for part in _all(each)]
+        broken = [part.id for part in parts if part.provisioning_status == ERROR]
+        if status.provisioning_status == ERROR or broken:
+            raise in_error(_name(balancer), [id_ for id_ in dict.fromkeys(broken) if id_ != balancer.id])
+        return status
+
+    def not_pending(self, balancer: BalancerRow) -> None:
+        """Wait until it is ACTIVE or in ERROR: either can be deleted."""
+        if balancer.provisioning_status.startswith(PENDING_PREFIX):
+            self._done(balancer)
+
+    def gone(self, balancer: BalancerRow) -> None:
+        """Wait until it does not exist. Raises Conflict where its deletion ended in ERROR, Retryable."""
+        for _ in self._looks(balancer):
+            try:
+                row = self._client.get(BALANCERS, balancer.id)
+            except Refused as refused:
+                if refused.status == 404:
+                    return
+                raise
+            if row.provisioning_status == ERROR:
+                raise in_error(_name(balancer), [])
+
+    def _done(self, balancer: BalancerRow | LoadBalancer) -> Status:
+        for _ in self._looks(balancer):
+            body = self._client.call("GET", f"{BALANCERS.path}/{balancer.id}/status").body
+            status = wire.decode_member(body, "statuses", Statuses, OCTAVIA).loadbalancer
+            if not any(each.provisioning_status.startswith(PENDING_PREFIX) for each in _all(status)):
+                return status
+        raise AssertionError("the looks end by an exception")
+
+    def _looks(self, balancer: BalancerRow | LoadBalancer) -> Iterator[None]:
+        """One turn for each look, after a pause. Raises Retryable when the time is up."""
+        until_s = self._clock() + self._wait_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            if self._clock() + pause_s > until_s:
+                raise _pending(balancer, self._wait_s)
+            self._sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * GROWTH)
+            yield
+
+
+def with_statuses(tree: LoadBalancer, status: Status) -> LoadBalancer:
+    """The tree with the statuses of a later look."""
+    later = {each.id: each for each in _all(status)}
+    return msgspec.structs.replace(
+        _now(tree, later),
+        listeners=tuple(_now(listener, later) for listener in tree.listeners),
+        pools=tuple(
+            msgspec.structs.replace(
+                _now(pool, later),
+                members=tuple(_now(member, later) for member in pool.members),
+                health_monitor=_now(pool.health_monitor, later) if pool.health_monitor else None,
+            )
+            for pool in tree.pools
+        ),
+    )
+
+
+def in_error(name: str, parts: list[str]) -> Conflict:
+    """A load balancer, or parts of it, that Octavia's provider has given up. Octavia does not tell why."""
+    where = f" at {', '.join(parts)}" if parts else ""
+    return Conflict(
+        f"{name} is in ERROR{where}",
+        code="OCT-ERROR",
+        owner=Owner.OCTAVIA,
+        hint="the log of Octavia's provider says why; kuryrctl service sync --repair makes it anew",
+    )
+
+
+def _pending(balancer: BalancerRow | LoadBalancer, waited_s: float) -> Retryable:
+    since = balancer.updated_at or balancer.created_at
+    return Retryable(
+        f"{_name(balancer)} is still at work after {waited_s:.0f} s"
+        + (f" (changed last at {since} UTC)" if since else ""),
+        code=PENDING,
+        owner=Owner.OCTAVIA,
+        hint=f"openstack loadbalancer status show {balancer.id}; see whether Octavia's provider runs",
+        after_s=_AFTER_S,
+    )
+
+
+def _name(balancer: BalancerRow | LoadBalancer) -> str:
+    return f"load balancer {balancer.id}" + (f' "{balancer.name}"' if balancer.name else "")
+
+
+def _all(status: Status) -> Iterator[Status]:
+    yield status
+    for below in (*status.listeners, *status.pools, *status.members):
+        yield from _all(below)
+    if status.health_monitor is not None and status.health_monitor.id:
+        yield status.health_monitor
+
+
+P = TypeVar("P", LoadBalancer, Listener, Pool, Member, HealthMonitor)
+
+
+def _now(thing: P, later: Mapping[str, Status]) -> P:
+    status = later.get(thing.id)
+    if status is None:
+        return thing
+    return msgspec.structs.replace(
+        thing, provisioning_status=status.provisioning_status, operating_status=status.operating_status
+    )

@@ -106,7 +106,7 @@ def _octavia(error: type[KuryrError], code: str, hint: str = "") -> Meaning:
 
 _QUOTA_MET = _octavia(Quota, BALANCER_QUOTA, "openstack loadbalancer quota set raises it")
 _UNSUPPORTED = _octavia(
-    Invalid, "OCT-UNSUPPORTED", "kuryrctl service lint tells what the provider can do; another one may be able to"
+    Invalid, "OCT-UNSUPPORTED", "another provider may be able to: openstack loadbalancer provider list"
 )
 _OCTAVIA = (
     (409, "is immutable|Invalid state .* of loadbalancer", _octavia(Retryable, PENDING)),

@@ -17,6 +17,7 @@ from kuryrctl.lab.errors import LabError, tail
 from kuryrctl.lab.install.versions import TEST_IMAGE
 from kuryrctl.lab.kubernetes import api
 from kuryrctl.lab.layout import NODES, Layout, Node
+from kuryrctl.lab.network.chassis import ROOT
 from kuryrctl.lab.network.vm import DEVICE_OWNER
 from kuryrctl.lab.network.vm import NAME as VM_NAME
 from kuryrctl.lab.openstack import password
@@ -57,6 +58,7 @@ def stages() -> list[Stage]:
             for node in NODES
         ),
         Stage("vm", "plugging the VM", start_vm, ("cluster-init", *(f"chassis-{node.name}" for node in NODES))),
+        Stage("host-port", "plugging the control plane's host", plug_host, ("cluster-init", f"chassis-{ROOT}")),
         Stage(
             "nodes-ready",
             "waiting for both nodes",
@@ -156,6 +158,11 @@ def start_agent(context: Context, node: Node) -> None:
 def start_vm(context: Context) -> None:
     """The VM-like endpoint, on the pods' network."""
     network.vm_up(context, pod_network_id(context.layout))
+
+
+def plug_host(context: Context) -> None:
+    """The API server's way to Services, on the pods' network."""
+    network.host_up(context, pod_network_id(context.layout))
 
 
 def pod_network_id(layout: Layout) -> str:

@@ -27,8 +27,10 @@ EXTERNAL_GATEWAY = "172.24.4.1"  # the root namespace's address on br-ex
 POD_CIDRS = ("10.65.0.0/22", "fd00:10:65::/64")
 SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 KUBERNETES_SERVICE_IPS = ("10.96.0.1", "fd00:10:96::1")
-CLUSTER_DNS_IP = "10.96.0.10"
+CLUSTER_DNS_IPS = ("10.96.0.10", "fd00:10:96::a")
 CLUSTER_DOMAIN = "cluster.local"
+
+HOST_LINK = "labpods0"  # the root namespace's foot in the pods' network, by which the API server reaches Services
 
 API_SERVER_PORT = 16443  # on MANAGEMENT_HOST
 ETCD_PORT = 12379  # all others on 127.0.0.1

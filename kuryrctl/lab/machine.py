@@ -26,6 +26,7 @@ OUR_LINKS = (
     places.MANAGEMENT_BRIDGE,
     places.UNDERLAY_BRIDGE,
     places.EXTERNAL_BRIDGE,
+    places.HOST_LINK,
     "br-int",
     "ovs-netdev",
     *(name for node in NODES for name in (node.netns, node.underlay_link)),

@@ -40,7 +40,9 @@ def stages(binaries: Path | None = None) -> list[Stage]:
         Stage("install-apt", "installing Debian packages", debian_packages),
         Stage("install-openstack", "installing OpenStack from PyPI", environment),
         Stage("install-ovs", "unpacking Open vSwitch and OVN", open_vswitch),
-        Stage("install-programs", "building Kubernetes, containerd and runc", programs, needs=("install-apt",)),
+        Stage(
+            "install-programs", "building Kubernetes, containerd, runc and CoreDNS", programs, needs=("install-apt",)
+        ),
         Stage("install-images", "making container images", test_images, needs=("install-apt", "install-programs")),
     ]
 

@@ -1,4 +1,4 @@
-"""Kubernetes, containerd, runc and their tools, built from their Go modules with the Go toolchain's default caches.
+"""Kubernetes, containerd, runc, their tools and CoreDNS, built from their Go modules with the toolchain's own caches.
 
 Each product is a small module of our own: its go.mod names the release, `go build -mod=mod` completes it from the
 module proxy. A build lands in `cache/builds/NAME-VERSION` when it is complete, and `cache/bin` links to it.
@@ -106,7 +106,14 @@ PLUGINS = Product(
     ),
     folder="cni",
 )
-PRODUCTS = (KUBERNETES, CONTAINERD, RUNC, CNITOOL, PLUGINS)
+COREDNS = Product(
+    name="coredns",
+    version=versions.COREDNS,
+    modules=(("github.com/coredns/coredns", f"v{versions.COREDNS}"),),
+    packages=((".", "coredns"),),
+    source="labdns.go",
+)
+PRODUCTS = (KUBERNETES, CONTAINERD, RUNC, CNITOOL, PLUGINS, COREDNS)
 
 
 def complete(product: Product, layout: Layout) -> bool:

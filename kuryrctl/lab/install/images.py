@@ -36,8 +36,9 @@ class File(msgspec.Struct, frozen=True):
 
 
 def install(layout: Layout) -> None:
-    """The two images every node imports: `pause` for sandboxes, and agnhost with a shell, curl and nc for tests."""
-    inputs = [_program("busybox"), *map(_program, SERVED_BY_OTHERS.values()), layout.bin / "agnhost"]
+    """What every node imports: `pause` for sandboxes, agnhost with a shell, curl and nc for tests, and CoreDNS."""
+    built = [layout.bin / "agnhost", layout.bin / "coredns"]
+    inputs = [_program("busybox"), *map(_program, SERVED_BY_OTHERS.values()), *built]
     stamp = layout.images / "inputs.json"
     present = {str(path): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in [*inputs, Path(__file__)]}
     if stamp.exists() and msgspec.json.decode(stamp.read_bytes()) == present:
@@ -61,6 +62,9 @@ def _make(layout: Layout) -> None:
         test[name] = File(program.read_bytes())
         test |= {library.lstrip("/"): File(Path(library).read_bytes()) for library in _libraries(program)}
     _write(layout.images / "agnhost.tar", versions.TEST_IMAGE, test, ("/agnhost",), ("pause",))
+
+    dns = {"coredns": File((layout.bin / "coredns").read_bytes())}
+    _write(layout.images / "coredns.tar", versions.DNS_IMAGE, dns, ("/coredns",), ())
 
 
 def _program(name: str) -> Path:

@@ -5,6 +5,7 @@ CONTAINERD = "2.2.9"
 RUNC = "1.4.3"
 CNI = "1.3.0"  # cnitool
 CNI_PLUGINS = "1.9.1"
+COREDNS = "1.14.7"
 GO_AT_LEAST = (1, 26)
 
 DEBIAN_WITH_OVS = "trixie"  # Debian 12's Open vSwitch 3.1 aborts in userspace conntrack (lib/conntrack.c)
@@ -39,3 +40,4 @@ BUILD_APT_PACKAGES = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")  # run
 
 PAUSE_IMAGE = "kuryr.lab/pause:1"
 TEST_IMAGE = "kuryr.lab/agnhost:1"
+DNS_IMAGE = f"kuryr.lab/coredns:{COREDNS}"

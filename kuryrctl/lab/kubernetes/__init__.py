@@ -5,7 +5,7 @@ Knows nothing of Neutron: a node becomes Ready when somebody gives it a CNI conf
 
 from collections.abc import Callable
 
-from kuryrctl.lab.kubernetes import cgroups, control_plane, node
+from kuryrctl.lab.kubernetes import cgroups, control_plane, dns, node
 from kuryrctl.lab.layout import NODES, Node
 from kuryrctl.lab.pids import command_of, marked_processes, signal_all
 from kuryrctl.lab.stages import Context, Stage
@@ -17,7 +17,7 @@ def stages() -> list[Stage]:
     """Control plane and nodes. Needs the network namespaces and the management bridge of stage `node-networks`.
 
     `api-server` is done when the API server is ready, `controllers` when pods can be made, `kubelet-NODE` when the node
-    is registered.
+    is registered, `dns-ready` when CoreDNS has read the cluster: it is a pod, and waits for our part's `nodes-ready`.
     """
     programs = ("install-programs", "node-networks")
     return [
@@ -29,6 +29,8 @@ def stages() -> list[Stage]:
             needs=("api-server",),
         ),
         *(stage for member in NODES for stage in _node_stages(member)),
+        Stage("dns", "telling Kubernetes of its DNS", dns.install, needs=("api-server",)),
+        Stage("dns-ready", "waiting for the cluster's DNS", dns.wait_ready, needs=("dns", "nodes-ready")),
     ]
 
 

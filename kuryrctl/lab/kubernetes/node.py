@@ -254,7 +254,7 @@ def kubelet_settings(layout: Layout, node: Node) -> dict[str, object]:
         "hairpinMode": "none",
         "makeIPTablesUtilChains": False,
         "resolvConf": str(own / "resolv.conf"),
-        "clusterDNS": [places.CLUSTER_DNS_IP],
+        "clusterDNS": [places.CLUSTER_DNS_IPS[0]],  # a second one would be tried only after a time-out
         "clusterDomain": places.CLUSTER_DOMAIN,
         "maxPods": 110,
         "nodeStatusUpdateFrequency": "2s",

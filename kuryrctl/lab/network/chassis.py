@@ -237,7 +237,7 @@ def stop(context: Context, chassis: Chassis) -> None:
     database_file(layout, chassis).unlink(missing_ok=True)
     if chassis.node is None:
         # Of a killed switch these stay: its taps are persistent.
-        links.remove_links([*chassis.bridges, "ovs-netdev"])
+        links.remove_links([places.HOST_LINK, *chassis.bridges, "ovs-netdev"])
 
 
 def _ask_to_leave(context: Context, chassis: Chassis, daemon: str, command: tuple[str, ...]) -> None:

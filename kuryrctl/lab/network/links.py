@@ -123,3 +123,9 @@ def sysctl(netns: str, **settings: int) -> None:
     for name, value in settings.items():
         path = "/proc/sys/" + name.replace("__", "/")
         run(["nsenter", f"--net={NETNS_DIR / netns}", "--", "tee", path], stdin=f"{value}\n")
+
+
+def keep_to_itself(name: str) -> None:
+    """Let a link of the root namespace answer for its own addresses only, and take none from a router."""
+    for setting, value in (("ipv4/conf/{}/arp_ignore", 1), ("ipv6/conf/{}/accept_ra", 0)):
+        Path("/proc/sys/net", setting.format(name)).write_text(f"{value}\n")

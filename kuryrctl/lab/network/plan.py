@@ -169,5 +169,5 @@ def _mounts_before(layout: Layout) -> Path:
 
 
 def _own_links() -> list[str]:
-    bridges = (places.MANAGEMENT_BRIDGE, *ovs.GATEWAY.bridges, "ovs-netdev")
+    bridges = (places.MANAGEMENT_BRIDGE, places.HOST_LINK, *ovs.GATEWAY.bridges, "ovs-netdev")
     return [*bridges, *(name for node in NODES for name in (node.netns, node.underlay_link))]

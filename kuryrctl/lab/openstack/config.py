@@ -33,12 +33,13 @@ QUOTAS = {
     "subnetpool": 20,
     "port": 1500,
     "router": 20,
-    "floatingip": 50,
+    "floatingip": 100,
     "security_group": 500,
     "security_group_rule": 5000,
     "rbac_policy": 50,
     "trunk": 100,
 }
+BALANCER_QUOTAS = {"load_balancer": 250, "listener": 800, "pool": 800, "member": 4000, "health_monitor": 400}
 PAGE_LIMIT = 1000  # a list of more comes in pages, as on a real cloud
 
 
@@ -242,6 +243,7 @@ def octavia_conf(layout: Layout, password: str) -> str:
                 "provider_agent_shutdown_timeout": 1,
             },
             "database": {"connection": database_url(layout, "octavia")},
+            "quotas": {f"default_{name}_quota": limit for name, limit in BALANCER_QUOTAS.items()},
             "oslo_messaging": {"topic": "octavia"},
             "oslo_messaging_notifications": {"driver": "noop"},
             "oslo_concurrency": {"lock_path": layout.run / "octavia-lock"},

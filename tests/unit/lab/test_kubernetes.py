@@ -11,7 +11,7 @@ import yaml
 from cryptography import x509
 
 from kuryrctl.lab import layout as places
-from kuryrctl.lab.kubernetes import components, control_plane, node, pki, stages
+from kuryrctl.lab.kubernetes import components, control_plane, dns, node, pki, stages
 from kuryrctl.lab.kubernetes.api import NodeList
 from kuryrctl.lab.layout import NODES, Layout
 from kuryrctl.lab.stages import checked
@@ -94,12 +94,27 @@ def test_the_runtime_looks_for_our_plugin_where_node_install_puts_it(layout):
     assert cni["conf_dir"] == str(layout.cni_conf_dir("node1"))
 
 
+def test_pods_ask_the_dns_at_its_service_and_the_dns_asks_the_api_server_at_its_real_address(layout):
+    items = {item["kind"]: item for item in dns.manifest()["items"]}
+    service, pod = items["Service"]["spec"], items["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+
+    assert node.kubelet_settings(layout, NODES[0])["clusterDNS"] == [service["clusterIP"]]
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    targets = {(port["protocol"], port["targetPort"]) for port in service["ports"]}
+    assert targets == {(port["protocol"], port["name"]) for port in container["ports"]}
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["KUBERNETES_SERVICE_HOST"] == places.MANAGEMENT_HOST
+
+
 def test_the_graph_can_run_and_every_stage_that_starts_a_daemon_is_listed(layout):
     names = {stage.name for stage in checked(stages())}
 
     assert names == {
         "api-server",
         "controllers",
+        "dns",
+        "dns-ready",
         *(f"{part}-{each.name}" for part in ("holder", "containerd", "kubelet") for each in NODES),
     }
     assert len(components()) == len(set(components())) == 10

@@ -10,21 +10,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
+from functools import partial
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from kuryrctl.core import diff_own, diff_served
+from kuryrctl.core import diff_own, diff_served, diff_services
+from kuryrctl.core.balancer_index import Balancers
 from kuryrctl.core.cluster import ClusterState, KuryrPort, Node, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.desired import node_specs, own_specs, pod_specs
 from kuryrctl.core.diff_groups import Policed
+from kuryrctl.core.diff_services import Remedy
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.findings import Finding
 from kuryrctl.core.index import Own, Ports
 from kuryrctl.core.kinds import Action, Kind
-from kuryrctl.core.ownership import NODE, POD
+from kuryrctl.core.ownership import NODE, POD, Identity
 from kuryrctl.core.plan import Plan, Step
-from kuryrctl.core.subjects import Subject, node_subject, pod_subject, subject_of_key, uid_of_key
+from kuryrctl.core.service_desired import service_specs
+from kuryrctl.core.service_index import ServiceIndex
+from kuryrctl.core.service_order import closing
+from kuryrctl.core.subjects import (
+    BALANCER_KINDS,
+    Subject,
+    node_subject,
+    pod_subject,
+    service_subject,
+    subject_of_key,
+    uid_of_key,
+)
 
 POLICY_KINDS = frozenset(
     {Kind.POD, Kind.NODE, Kind.NAMESPACE, Kind.NETWORK_POLICY, Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.KURYR_NODE}
@@ -59,7 +73,7 @@ class World(Struct, frozen=True):
     """Both observations, indexed; the mappings may be live views of the thread that owns the state.
 
     `assignments` are the KuryrPorts by pod uid, `nodes` the nodes by uid. `ports_complete`: the pod network's ports
-    were listed in full.
+    were listed in full; so say the others of their kinds.
     """
 
     cluster: ClusterState
@@ -70,6 +84,10 @@ class World(Struct, frozen=True):
     ports_complete: bool
     groups_complete: bool
     policed: Policed
+    balancers: Balancers = field(default_factory=lambda: Balancers(Identity("", "", "")))
+    services: ServiceIndex = field(default_factory=lambda: ServiceIndex({}, {}))
+    balancers_complete: bool = False
+    floating_ips_complete: bool = False
 
     @property
     def policies_known(self) -> bool:
@@ -80,6 +98,11 @@ class World(Struct, frozen=True):
     def pods_known(self) -> bool:
         """Whether what pods need can be told at all."""
         return self.policies_known and Kind.KURYR_PORT in self.cluster.complete
+
+    @property
+    def services_known(self) -> bool:
+        """Whether what Services need can be told at all: load balancers come after the rules of policies."""
+        return self.policies_known and self.balancers_complete and self.floating_ips_complete
 
     @property
     def nodes_known(self) -> bool:
@@ -94,15 +117,17 @@ class Difference(Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-def difference(world: World, config: Config, scope: Scope, evidence: Evidence) -> Difference:
+def difference(
+    world: World, config: Config, scope: Scope, evidence: Evidence, remedy: Remedy = Remedy.TELL
+) -> Difference:
     """Everything, once."""
     if scope is Scope.CLUSTER:
         return _joined([*diff_own.steps(own_specs(world.cluster, config, world.own), world.own), *world.own.findings])
     found: list[Step | Finding] = []
     for subject in subjects(world):
-        found += subject_difference(subject, world, config, evidence)
+        found += subject_difference(subject, world, config, evidence, remedy)
     drift = diff_own.drift(own_specs(world.cluster, config, world.own), world.own)
-    suspicious = (*world.ports.suspicious(), *world.policed.groups.suspicious())
+    suspicious = (*world.ports.suspicious(), *world.policed.groups.suspicious(), *world.balancers.suspicious())
     return _joined([*found, *drift, *world.own.findings, *suspicious])
 
 
@@ -114,9 +139,13 @@ def subjects(world: World) -> Iterator[Subject]:
     yield from map(node_subject, {**nodes, **surplus})
     pods = {**world.cluster.pods, **world.assignments, **dict.fromkeys(sorted(world.ports.served(POD)))}
     yield from map(pod_subject, pods)
+    services = dict.fromkeys(service.uid for service in world.cluster.services.values())
+    yield from map(service_subject, services | dict.fromkeys(sorted(world.balancers.served())))
 
 
-def subject_difference(subject: Subject, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:
+def subject_difference(
+    subject: Subject, world: World, config: Config, evidence: Evidence, remedy: Remedy = Remedy.TELL
+) -> Iterator[Step | Finding]:
     """What one subject needs done; nothing where too little of the world is known to tell."""
     role, _, uid = subject.partition("/")
     if role == POD and world.pods_known:
@@ -128,6 +157,8 @@ def subject_difference(subject: Subject, world: World, config: Config, evidence:
         yield from node_difference(uid, world, config, evidence)
     elif role == Kind.SECURITY_GROUP and world.policies_known:
         yield from world.policed.group_steps(subject, evidence.proves)
+    elif role == Kind.SERVICE and world.services_known:
+        yield from service_difference(uid, world, config, evidence, remedy)
 
 
 def pod_difference(uid: str, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:
@@ -155,11 +186,45 @@ def node_difference(uid: str, world: World, config: Config, evidence: Evidence) 
     return diff_served.release_node(uid, world.ports, evidence.proves(uid))
 
 
+def service_difference(
+    uid: str, world: World, config: Config, evidence: Evidence, remedy: Remedy
+) -> Iterator[Step | Finding]:
+    """What one Service (also one that is gone) needs done. One that is being deleted keeps what it has until then."""
+    service = world.services.by_uid(uid)
+    if service is None:
+        return diff_services.release_service(uid, world.balancers, gone=evidence.proves(uid))
+    if service.deleting:
+        return iter(())
+    slices = world.services.slices_of(service)
+    wanted = service_specs(service, slices, config, world.own, world.balancers)
+    home = frozenset(filter(None, (world.own.ids.get(f"subnet/services-{version}") for version in (4, 6))))
+    return diff_services.serve_service(
+        service, wanted, world.balancers, closing=partial(closing, world.policed), remedy=remedy, home=home
+    )
+
+
 def ordered(steps: Iterable[Step]) -> Plan:
-    """A plan in an order in which it can be executed: additions, then changes, then deletions."""
+    """A plan in an order in which it can be executed: additions, then changes, then deletions.
+
+    What a step needs or follows comes before it, whatever that is: a VIP is freed before it is taken.
+    """
     listed = list(steps)
     needed = {key for step in listed for key in step.needs}
-    return Plan(tuple(sorted(listed, key=lambda step: _phase(step, needed))))
+    phased = sorted(listed, key=lambda step: _phase(step, needed))
+    waiting = {step.key: step for step in phased}
+    placed: list[Step] = []
+    for step in phased:
+        path = [step] if step.key in waiting else []
+        under_way = {step.key}
+        while path:
+            first = (*path[-1].needs, *path[-1].after)
+            blocking = next((key for key in first if key in waiting and key not in under_way), None)
+            if blocking is None:
+                placed.append(waiting.pop(path.pop().key))
+            else:
+                under_way.add(blocking)
+                path.append(waiting[blocking])
+    return Plan(tuple(placed))
 
 
 def refuse_mass_deletion(
@@ -208,6 +273,8 @@ def _phase(step: Step, needed: AbstractSet[str]) -> int:
     if step.kind is Kind.SECURITY_GROUP_RULE:
         deletes = step.action is Action.DELETE
         return 12 + deletes if waits_for_ports else 1 + deletes
+    if step.kind in _SERVED_BY_BALANCERS and step.action is not Action.DELETE:
+        return 6
     if step.action is Action.DELETE:
         unblocks = step.key in needed and step.kind is Kind.KURYR_PORT
         return 7 if unblocks else _DELETIONS.get(step.kind, 11)
@@ -218,6 +285,7 @@ def _phase(step: Step, needed: AbstractSet[str]) -> int:
     return 0
 
 
+_SERVED_BY_BALANCERS = BALANCER_KINDS | {Kind.FLOATING_IP, Kind.SERVICE}
 _DELETIONS = {Kind.KURYR_PORT: 10, Kind.KURYR_NODE: 10, Kind.SECURITY_GROUP: 14}
 
 

@@ -33,6 +33,8 @@ from kuryrctl.core.specs import Key, RuleSpec, SecurityGroupSpec
 
 ISOLATING = ("security-group/policy-ingress/", "security-group/policy-egress/")
 """How the keys of the groups that isolate begin: those of ingress, those of egress."""
+LETTING_OUT = ("security-group/policy-egress/", "security-group/vip/")
+"""How the keys of the groups begin by which egress is let out."""
 _POD_PORT = f"port/{POD}/"
 
 
@@ -69,6 +71,7 @@ class Policed:
         self._joiners: dict[Key, frozenset[Key]] = {}
         self._leavers: dict[Key, tuple[Key, ...]] = {}
         self._peers: dict[Key, tuple[Key, ...]] = {}
+        self._egress_deletes: tuple[tuple[Key, SecurityGroupRule], ...] | None = None
 
     # -- what is there
 
@@ -111,6 +114,14 @@ class Policed:
             stay = (port for port in surplus if self.lists.of(port.removeprefix(_POD_PORT)) is not None)
             self._leavers[key] = tuple(sorted(stay))
         return self._leavers[key]
+
+    def egress_deletes(self) -> tuple[tuple[Key, SecurityGroupRule], ...]:
+        """The rules that go from groups by which egress is let out, each with its group's key."""
+        if self._egress_deletes is None:
+            letting = sorted(filter(lambda key: key.startswith(LETTING_OUT), self.policies.keys()))
+            found = ((key, rule) for key in letting for rule in self.changes(key).deletes)
+            self._egress_deletes = tuple((key, rule) for key, rule in found if rule.direction == "egress")
+        return self._egress_deletes
 
     # -- steps
 
@@ -157,10 +168,10 @@ class Policed:
         needs = [key for key in joined if not ids[key] or self._becomes_stateful(key)]
         after: list[Key] = []
         for key in joined:
-            needs += [_rule_key(key, rule) for rule in self.changes(key).deletes]
+            needs += [rule_key(key, rule) for rule in self.changes(key).deletes]
             id_ = ids[key]
             for other in self.groups.naming(id_) if id_ else ():
-                needs += [_rule_key(other, r) for r in self.changes(other).deletes if r.remote_group_id == id_]
+                needs += [rule_key(other, r) for r in self.changes(other).deletes if r.remote_group_id == id_]
             after += self._free_adds(key)
         for id_ in sorted(carried.difference(ids.values())):
             for other in sorted(self.groups.naming(id_)):
@@ -225,7 +236,7 @@ class Policed:
             yield Step(
                 action=Action.DELETE,
                 kind=Kind.SECURITY_GROUP_RULE,
-                key=_rule_key(key, found),
+                key=rule_key(key, found),
                 reason=f"the {key.split('/')[1]} group of {who} should not have it: {text(content(found))}",
                 subject=who,
                 id=found.id,
@@ -279,7 +290,7 @@ class Policed:
             if self.lists.of(uid) is None and not proves(uid):
                 return
         naming = [
-            _rule_key(other, rule)
+            rule_key(other, rule)
             for other in sorted(self.groups.naming(group.id))
             for rule in self.changes(other).deletes
             if rule.remote_group_id == group.id
@@ -295,6 +306,6 @@ class Policed:
         )
 
 
-def _rule_key(group: Key, rule: SecurityGroupRule) -> Key:
+def rule_key(group: Key, rule: SecurityGroupRule) -> Key:
     """The key of the step that deletes an existing rule."""
     return f"security-group-rule/{group.partition('/')[2]}/{rule.id}"

@@ -23,10 +23,10 @@ class Provider(Struct, frozen=True):
 
     `aliases` are other names under which the same driver is known. `algorithm` is what pools are made with.
     `persistence_timeouts` are the protocols whose session persistence may have a time-out of its own: Octavia refuses
-    one for others (400); without it `persistence_default_s` counts. `monitors` are the monitor types by protocol.
+    one for others (400); without it `persistence_default_s` counts; none is longer than `persistence_most_s` (OVN:
+    ``affinity_timeout`` in ovn-nb(5)). `monitors` are the monitor types by protocol.
     `allowed_cidrs`, `listener_timeouts`, `weights`: whether they have an effect. `mixed_families`: whether one pool may
-    hold members of both IP versions. `needs_member_subnet`: a batch update refuses a member without a subnet, unless
-    its address is in the pool's. `whole_create`: a new load balancer can be made with all that is below it in one call.
+    hold members of both IP versions. `whole_create`: a new load balancer is one call with all that is below it.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Provider(Struct, frozen=True):
     persistence: frozenset[str] = frozenset()
     persistence_timeouts: frozenset[str] = frozenset({"UDP", "SCTP"})
     persistence_default_s: int | None = None
+    persistence_most_s: int = 86400
     monitors: Mapping[str, str] = MappingProxyType({})
     allowed_cidrs: bool = False
     listener_timeouts: bool = False
     weights: bool = False
     mixed_families: bool = False
-    needs_member_subnet: bool = False
     whole_create: bool = True
     failover: bool = False
     keeps_client_address: bool = False
@@ -57,8 +57,8 @@ OVN: Final = Provider(
     algorithm="SOURCE_IP_PORT",
     persistence=frozenset({SOURCE_IP}),
     persistence_default_s=360,
+    persistence_most_s=65535,
     monitors=MappingProxyType({"TCP": "TCP", "UDP": "UDP-CONNECT"}),
-    needs_member_subnet=True,
     keeps_client_address=True,
 )
 AMPHORA: Final = Provider(

@@ -318,8 +318,8 @@ def test_one_that_is_going_is_waited_for_by_the_creation_of_its_successor() -> N
 
 def test_one_in_error_is_told() -> None:
     assert with_tree(ONE, provisioning_status="ERROR").findings() == [
-        "load balancer lb1 of Service shop/web is in ERROR: Octavia has given it up and refuses changes; next: openstack"
-        " loadbalancer delete --cascade lb1, and it is made anew"
+        "load balancer lb1 of Service shop/web is in ERROR: Octavia has given it up and refuses changes; next:"
+        " openstack loadbalancer delete --cascade lb1, and it is made anew"
     ]
 
 

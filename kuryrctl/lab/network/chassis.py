@@ -20,6 +20,7 @@ ROOT = "root"
 INTEGRATION_BRIDGE = "br-int"
 NODE_UNDERLAY_BRIDGE = "br-phy"
 NODE_UNDERLAY_LINK = "under0"
+EXTERNAL_MAC = "02:4b:59:00:01:fe"  # always the same: OVN keeps what it learnt of it, also while the lab is down
 NEIGHBOUR_AGE_S = 3600
 START_TIMEOUT_S = 30.0
 
@@ -183,6 +184,8 @@ def _configure(layout: Layout, chassis: Chassis) -> None:
         command += ["--", "set", "Bridge", bridge, "datapath_type=netdev"]
     command += ["--", "set", "Bridge", INTEGRATION_BRIDGE, "fail_mode=secure"]
     command += ["--", "set", "Bridge", chassis.bridge, f'other_config:hwaddr="{chassis.mac}"']
+    if chassis.node is None:
+        command += ["--", "set", "Bridge", places.EXTERNAL_BRIDGE, f'other_config:hwaddr="{EXTERNAL_MAC}"']
     for port in _underlay_ports(chassis):
         command += ["--", "--may-exist", "add-port", chassis.bridge, port]
     vsctl(layout, chassis, "init")

@@ -20,7 +20,7 @@ ROOT = "root"
 INTEGRATION_BRIDGE = "br-int"
 NODE_UNDERLAY_BRIDGE = "br-phy"
 NODE_UNDERLAY_LINK = "under0"
-EXTERNAL_MAC = "02:4b:59:00:01:fe"  # always the same: OVN keeps what it learnt of it, also while the lab is down
+EXTERNAL_MAC = "02:4b:59:00:01:fe"  # also after a crash of the switch: OVN's routers do not ask again for a MAC in use
 NEIGHBOUR_AGE_S = 3600
 START_TIMEOUT_S = 30.0
 

@@ -98,9 +98,10 @@ def start_central(context: Context) -> None:
     layout, processes = context.layout, context.processes
     layout.ovn_run.mkdir(parents=True, exist_ok=True)
     env = {"OVN_RUNDIR": str(layout.ovn_run), "OVS_RUNDIR": str(layout.ovn_run)}
+    begun = [name for name in DATABASES if not processes.running(name)]
     for name, (socket, schema) in DATABASES.items():
         path = layout.db / "ovn" / f"{name}.db"
-        if processes.running(name):
+        if name not in begun:
             continue
         (layout.ovn_run / socket).unlink(missing_ok=True)
         path.with_name(f".{path.name}.~lock~").unlink(missing_ok=True)
@@ -116,6 +117,8 @@ def start_central(context: Context) -> None:
     settings = ("init", "--", "set", "NB_Global", ".", "options:ignore_lsp_down=false")
     run([ovs.program(layout, "ovn-nbctl"), f"--db={northbound}", *settings])
     run([ovs.program(layout, "ovn-sbctl"), f"--db={southbound}", "init"])
+    if begun:  # routers never ask again for a MAC that they learnt in an earlier run and use all the time
+        run([ovs.program(layout, "ovn-sbctl"), f"--db={southbound}", "--all", "destroy", "MAC_Binding"])
     command = [ovs.program(layout, "ovn-northd"), f"--ovnnb-db={northbound}", f"--ovnsb-db={southbound}"]
     processes.start("ovn-northd", [*command, *_options(layout, "ovn-northd")], env=env)
 

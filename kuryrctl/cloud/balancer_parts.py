@@ -13,7 +13,6 @@ from kuryrctl.cloud import octavia_wire, wire
 from kuryrctl.cloud.balancers import Balancers, Change
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
-from kuryrctl.cloud.meanings import OCTAVIA
 from kuryrctl.cloud.octavia_wire import LISTENERS, MONITORS, POOLS, BalancerRow, Ref
 from kuryrctl.cloud.trees import Trees
 from kuryrctl.cloud.wire import Body, Resource
@@ -101,7 +100,7 @@ class Parts:
         if pool is None:
             body = octavia_wire.pool_body(spec) | {"loadbalancer_id": row.id}
             answer = self._balancers.change(step, row, Change("POST", POOLS.path, {POOLS.singular: body}))
-            pool_id = wire.decode_member(answer, POOLS.singular, Ref, OCTAVIA).id
+            pool_id = octavia_wire.id_in(answer)
         else:
             pool_id = pool.id
         there = [] if pool is None else [(member.address, member.protocol_port) for member in pool.members]
@@ -127,14 +126,14 @@ class Parts:
 
     def _create_monitor(self, step: Step, row: BalancerRow, pool_id: str, spec: HealthMonitorSpec) -> None:
         body = octavia_wire.monitor_body(spec) | {"pool_id": pool_id}
-        self._balancers.change(step, row, Change("POST", MONITORS.path, {MONITORS.singular: body}, pool_id))
+        self._balancers.change(step, row, Change("POST", MONITORS.path, {MONITORS.singular: body}))
 
     def _update_monitor(self, step: Step, row: BalancerRow, spec: HealthMonitorSpec) -> None:
         """Change what differs; another type is another monitor."""
         monitor = self._client.get(MONITORS, step.id)
         if monitor.type != spec.method:
             pool_id = _only(monitor.pools, step)
-            self._balancers.change(step, row, Change("DELETE", f"{MONITORS.path}/{monitor.id}", touched=pool_id))
+            self._balancers.change(step, row, Change("DELETE", f"{MONITORS.path}/{monitor.id}", touched=monitor.id))
             self._create_monitor(step, row, pool_id, spec)
             return
         changes = _monitor_changes(monitor, spec)
@@ -155,19 +154,19 @@ class Parts:
             case Kind.LISTENER:
                 self._delete_listener(step, row)
             case Kind.POOL:
-                self._balancers.change(step, row, Change("DELETE", f"{POOLS.path}/{step.id}"))
+                self._balancers.change(step, row, Change("DELETE", f"{POOLS.path}/{step.id}", touched=step.id))
             case Kind.MEMBER:
                 self._set_members(step, row, step.id, MembersSpec(step.key, "", ""))
             case Kind.HEALTH_MONITOR:
-                self._balancers.change(step, row, Change("DELETE", f"{MONITORS.path}/{step.id}"))
+                self._balancers.change(step, row, Change("DELETE", f"{MONITORS.path}/{step.id}", touched=step.id))
 
     def _delete_listener(self, step: Step, row: BalancerRow) -> None:
         listeners = self._trees.one(row.id).listeners
         pools = {listener.default_pool_id for listener in listeners if listener.id == step.id}
         pools -= {listener.default_pool_id for listener in listeners if listener.id != step.id}
-        self._balancers.change(step, row, Change("DELETE", f"{LISTENERS.path}/{step.id}"))
+        self._balancers.change(step, row, Change("DELETE", f"{LISTENERS.path}/{step.id}", touched=step.id))
         for pool_id in sorted(filter(None, pools)):
-            self._balancers.change(step, row, Change("DELETE", f"{POOLS.path}/{pool_id}"))
+            self._balancers.change(step, row, Change("DELETE", f"{POOLS.path}/{pool_id}", touched=pool_id))
 
 
 def balancer_key(key: Key) -> Key:

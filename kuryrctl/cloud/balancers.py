@@ -33,7 +33,7 @@ ATTEMPTS = 3
 
 
 class Change(Struct, frozen=True):
-    """A call that changes something of a load balancer. `touched`: the id of what is changed; empty: all of it."""
+    """A call that changes something of a load balancer. `touched`: the id of that, where no answer tells it."""
 
     method: str
     path: str
@@ -96,7 +96,8 @@ class Balancers:
         row = self.ours(step, step.id)
         self._waiter.not_pending(row)
         self.call(step, row.id, Change("PUT", f"{BALANCERS.path}/{row.id}/failover"))
-        return self._ready(row)
+        self._waiter.settled(row)
+        return self._trees.one(row.id)
 
     def ours(self, step: Step, id_: str) -> BalancerRow:
         """The load balancer as it is now, which carries our mark. Raises Refused (404: it is gone), Conflict."""
@@ -113,18 +114,17 @@ class Balancers:
 
     def change(self, step: Step, balancer: BalancerRow, change: Change) -> bytes:
         """Make one change, before and after which nothing of the load balancer is pending; the answer to it."""
-        touched = change.touched or balancer.id
+        self._waiter.active(balancer)
         for attempt in range(ATTEMPTS):
-            self._waiter.active(balancer)
             try:
-                answer = self.call(step, touched, change)
+                answer = self.call(step, change.touched or balancer.id, change)
             except Refused as refused:
                 if refused.code != PENDING or attempt == ATTEMPTS - 1:
                     raise
-                balancer = self.ours(step, balancer.id)
+                self._waiter.settled(self.ours(step, balancer.id))
             else:
                 break
-        self._waiter.settled(balancer, touched)
+        self._waiter.settled(balancer, change.touched or octavia_wire.id_in(answer) or balancer.id)
         return answer
 
     def call(self, step: Step, id_: str, change: Change) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from kuryrctl.cloud.meanings import OCTAVIA
@@ -140,6 +141,11 @@ def as_(type_: type[T], row: Struct, **more: Any) -> T:
     """The object of this type that has the row's fields, and these."""
     shared = {name: getattr(row, name) for name in type_.__struct_fields__ if name in row.__struct_fields__}
     return type_(**(shared | more))
+
+
+def id_in(answer: bytes) -> str:
+    """The id of the object in an answer; empty where there is none (202, 204)."""
+    return next((ref.id for ref in msgspec.json.decode(answer, type=dict[str, Ref]).values()), "") if answer else ""
 
 
 def tree_of(made: BalancerTree) -> LoadBalancer:

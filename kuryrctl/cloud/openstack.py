@@ -25,9 +25,9 @@ from kuryrctl.core.errors import Invalid, KuryrError, Owner
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Outcome, Step
 from kuryrctl.core.specs import Key
+from kuryrctl.core.subjects import BALANCER_KINDS
 
 T = TypeVar("T", LoadBalancer, FloatingIP)
-BALANCER_KINDS = frozenset({Kind.LOAD_BALANCER, Kind.LISTENER, Kind.POOL, Kind.MEMBER, Kind.HEALTH_MONITOR})
 
 
 class OpenStack:

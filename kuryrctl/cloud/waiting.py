@@ -6,7 +6,7 @@ tells the statuses of all of it. Does not know: what was asked for, who asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.meanings import OCTAVIA, PENDING
-from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerRow, Status, Statuses
+from kuryrctl.cloud.octavia_wire import BALANCERS, POOLS, BalancerRow, PoolRow, Status, Statuses
 from kuryrctl.core.balancers import ERROR, PENDING_PREFIX, HealthMonitor, Listener, LoadBalancer, Member, Pool
 from kuryrctl.core.errors import Conflict, Owner, Retryable
 
@@ -41,15 +41,15 @@ class Waiter:
         if row.provisioning_status == ERROR:
             raise in_error(_name(row), [])
         if row.provisioning_status.startswith(PENDING_PREFIX):
-            self.settled(row, row.id)
+            self.settled(row)
 
-    def settled(self, balancer: BalancerRow | LoadBalancer, touched: str) -> Status:
+    def settled(self, balancer: BalancerRow | LoadBalancer, touched: str = "") -> Status:
         """Wait until nothing of it is pending; the statuses then.
 
         Raises Conflict where it, or what has the id `touched` (and what is below that), is in ERROR; Retryable where
-        it takes too long.
+        it takes too long. What no listener uses is asked for by itself, unless `touched` is something else.
         """
-        status = self._done(balancer)
+        status = self._done(balancer, touched)
         parts = [part for each in _all(status) if each.id == touched for part in _all(each)]
         broken = [part.id for part in parts if part.provisioning_status == ERROR]
         if status.provisioning_status == ERROR or broken:
@@ -59,7 +59,7 @@ class Waiter:
     def not_pending(self, balancer: BalancerRow) -> None:
         """Wait until it is ACTIVE or in ERROR: either can be deleted."""
         if balancer.provisioning_status.startswith(PENDING_PREFIX):
-            self._done(balancer)
+            self._done(balancer, balancer.id)
 
     def gone(self, balancer: BalancerRow) -> None:
         """Wait until it does not exist. Raises Conflict where its deletion ended in ERROR, Retryable."""
@@ -73,13 +73,19 @@ class Waiter:
             if row.provisioning_status == ERROR:
                 raise in_error(_name(balancer), [])
 
-    def _done(self, balancer: BalancerRow | LoadBalancer) -> Status:
+    def _done(self, balancer: BalancerRow | LoadBalancer, touched: str) -> Status:
         for _ in self._looks(balancer):
             body = self._client.call("GET", f"{BALANCERS.path}/{balancer.id}/status").body
             status = wire.decode_member(body, "statuses", Statuses, OCTAVIA).loadbalancer
-            if not any(each.provisioning_status.startswith(PENDING_PREFIX) for each in _all(status)):
+            told = {each.id for each in _all(status)}
+            if not _any_pending(_all(status)) and (touched in told or not self._loose_pending(balancer)):
                 return status
         raise AssertionError("the looks end by an exception")
+
+    def _loose_pending(self, balancer: BalancerRow | LoadBalancer) -> bool:
+        """Whether a pool is pending: the statuses of those that no listener uses are told by nothing else."""
+        pools = self._client.list(POOLS, [("loadbalancer_id", balancer.id)])
+        return _any_pending(pools)
 
     def _looks(self, balancer: BalancerRow | LoadBalancer) -> Iterator[None]:
         """One turn for each look, after a pause. Raises Retryable when the time is up."""
@@ -135,6 +141,10 @@ def _pending(balancer: BalancerRow | LoadBalancer, waited_s: float) -> Retryable
 
 def _name(balancer: BalancerRow | LoadBalancer) -> str:
     return f"load balancer {balancer.id}" + (f' "{balancer.name}"' if balancer.name else "")
+
+
+def _any_pending(things: Iterable[Status] | Iterable[PoolRow]) -> bool:
+    return any(thing.provisioning_status.startswith(PENDING_PREFIX) for thing in things)
 
 
 def _all(status: Status) -> Iterator[Status]:

@@ -218,6 +218,7 @@ class Rules:
         port_id, subnet_id = body.get("port_id"), body.get("subnet_id")
         for port in self._interfaces(router["id"], ROUTER_INTERFACE):
             if port["id"] == port_id or subnet_id in _subnet_ids(port):
+                self._check_leg(router, port)
                 self.drop_port(port)
                 router["revision_number"] += 1
                 return {"id": router["id"], "port_id": port["id"], "subnet_id": next(iter(_subnet_ids(port)))}
@@ -226,6 +227,18 @@ class Rules:
             "RouterInterfaceNotFound",
             f"Router {router['id']} does not have an interface with id {port_id or subnet_id}",
         )
+
+    def _check_leg(self, router: Obj, leg: Obj) -> None:
+        """A leg goes only when no floating IP needs it."""
+        for floating_ip in self.tables["floatingips"].values():
+            port = self.tables["ports"].get(floating_ip["port_id"] or "")
+            if port is not None and floating_ip["router_id"] == router["id"] and _subnet_ids(port) & _subnet_ids(leg):
+                raise Fault(
+                    409,
+                    "RouterInterfaceInUseByFloatingIP",
+                    f"Router interface for subnet {next(iter(_subnet_ids(leg)))} on router {router['id']} cannot be"
+                    " deleted, as it is required by one or more floating IPs.",
+                )
 
     # --- security groups ---------------------------------------------------------------------------------------
 

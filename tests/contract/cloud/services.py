@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 SUBNET, ROUTER = "subnet/services", "router/services"
 CIDR, GATEWAY, POOL = "10.92.0.0/24", "10.92.0.254", ("10.92.0.200", "10.92.0.250")
-POLLS = ("loadbalancers/status",)
 
 
 class Losing:
@@ -65,6 +64,7 @@ class Services:
 
     clock: Callable[[], float]
     sleep: Callable[[float], None]
+    vip_port: str
 
     def __init__(self, world: World, octavia: Transport, other: Transport, admin: Transport) -> None:
         self.world = world
@@ -213,6 +213,12 @@ class Services:
         tree = outcomes[-1].object
         assert isinstance(tree, LoadBalancer)
         return tree
+
+    @property
+    def octavia_calls(self) -> Counter[tuple[str, str]]:
+        """How many calls our code made of Octavia."""
+        assert self.cloud.octavia
+        return self.cloud.octavia.calls
 
     def observed(self) -> dict[str, LoadBalancer]:
         """The cluster's load balancers, by a process that has never seen them."""

@@ -12,11 +12,11 @@ THREE = ("10.91.0.11", "10.91.0.12", "10.91.0.13")
 
 def test_a_new_load_balancer_is_one_call_and_whole_when_it_is_told(services: Services) -> None:
     spec = services.balancer(services.listener(80, *THREE), services.listener(53, *THREE, protocol="UDP"))
-    services.cloud.octavia.calls.clear()
+    services.octavia_calls.clear()
 
     tree = services.done(services.create(spec))
 
-    assert mutations(services.cloud.octavia.calls) == {("POST", "loadbalancers"): 1}
+    assert mutations(services.octavia_calls) == {("POST", "loadbalancers"): 1}
     assert statuses(tree) == {"ACTIVE"}
     assert (tree.vip_address, tree.vip_subnet_id) == ("10.92.0.10", services.world.ids[SUBNET])
     assert set(tree.tags) == set(spec.tags) and tree.description == names.description(spec.tags)
@@ -41,7 +41,7 @@ def test_a_load_balancer_goes_with_everything_below_it_and_going_again_is_succes
 def test_members_change_by_one_call_and_those_that_stay_keep_their_ids(services: Services) -> None:
     tree = services.done(services.create(services.balancer(services.listener(80, *THREE))))
     before = {member.address: member.id for member in tree.pools[0].members}
-    services.cloud.octavia.calls.clear()
+    services.octavia_calls.clear()
 
     wanted = services.listener(80, *THREE[1:], "10.91.0.14").pool.members
     tree = services.done(services.update(wanted, tree.pools[0].id, "members"))
@@ -49,7 +49,7 @@ def test_members_change_by_one_call_and_those_that_stay_keep_their_ids(services:
     after = {member.address: member.id for member in tree.pools[0].members}
     assert sorted(after) == [*THREE[1:], "10.91.0.14"]
     assert {address: after[address] for address in THREE[1:]} == {address: before[address] for address in THREE[1:]}
-    assert mutations(services.cloud.octavia.calls) == {("PUT", "pools/members"): 1}
+    assert mutations(services.octavia_calls) == {("PUT", "pools/members"): 1}
     assert statuses(tree) == {"ACTIVE"}
 
 

@@ -219,7 +219,7 @@ CASES = [
 def test_refused(world: World, case: Case) -> None:
     case.given(world)
 
-    answer = world.raw(case.method, case.path.format_map(world.ids), _resolved(case.body, world.ids))
+    answer = world.raw(case.method, case.path.format_map(world.ids), resolved(case.body, world.ids))
 
     assert (answer.status, answer.type) == (case.status, case.type), answer
 
@@ -265,12 +265,12 @@ def test_an_ipv6_subnet_without_a_gateway_gets_the_networks_own_address(world: W
     assert made["allocation_pools"] == pools("fd00:97::1", "fd00:97::ffff:ffff:ffff:ffff")
 
 
-def _resolved(value: Any, ids: dict[str, str]) -> Any:
+def resolved(value: Any, ids: dict[str, str]) -> Any:
     if isinstance(value, str):
         return value.format_map(ids)
     if isinstance(value, dict):
-        return {key: _resolved(item, ids) for key, item in value.items()}
-    return [_resolved(item, ids) for item in value] if isinstance(value, list) else value
+        return {key: resolved(item, ids) for key, item in value.items()}
+    return [resolved(item, ids) for item in value] if isinstance(value, list) else value
 
 
 assert {NETWORK, V4, GROUP} == {"network/pods", "subnet/v4", "security-group/pods"}, "the keys that the table names"

@@ -1,0 +1,148 @@
+"""What is below a load balancer changes part by part, on the fake and on the lab's Octavia."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kuryrctl.core.balancers import LoadBalancer
+from kuryrctl.core.specs import ListenerSpec
+from tests.contract.cloud.services import Services, addresses, mutations, statuses
+from tests.contract.cloud.world import codes
+
+TWO = ("10.91.0.11", "10.91.0.12")
+
+
+def _made(services: Services, *listeners: ListenerSpec) -> LoadBalancer:
+    tree = services.done(services.create(services.balancer(*listeners)))
+    services.octavia_calls.clear()
+    return tree
+
+
+def _ports(tree: LoadBalancer) -> set[tuple[str, int]]:
+    return {(listener.protocol, listener.protocol_port) for listener in tree.listeners}
+
+
+def test_a_listener_comes_with_its_pool_its_members_and_its_monitor(services: Services) -> None:
+    _made(services, services.listener(80, *TWO))
+    spec = services.listener(443, *TWO, monitor=services.monitor(443))
+
+    tree = services.done(services.create(spec))
+
+    assert _ports(tree) == {("TCP", 80), ("TCP", 443)} and statuses(tree) == {"ACTIVE"}
+    pool = next(pool for pool in tree.pools if pool.name == "tcp-443")
+    assert addresses(pool) == list(TWO)
+    assert pool.health_monitor and (pool.health_monitor.type, pool.health_monitor.delay) == ("TCP", 5)
+    assert mutations(services.octavia_calls) == {
+        ("POST", "pools"): 1,
+        ("PUT", "pools/members"): 1,
+        ("POST", "healthmonitors"): 1,
+        ("POST", "listeners"): 1,
+    }
+
+
+def test_a_listener_whose_creation_broke_off_is_finished_and_nothing_of_it_doubled(services: Services) -> None:
+    _made(services, services.listener(80, *TWO))
+    step = services.create(services.listener(443, *TWO))
+    services.octavia.lose_next = "POST /pools"
+    assert codes(services.apply(step)) == ["OCT-UNREACHABLE"]
+
+    tree = services.done(step)
+    again = services.done(step)
+
+    assert sorted(pool.name for pool in tree.pools) == ["tcp-443", "tcp-80"]
+    assert [addresses(pool) for pool in tree.pools] == [list(TWO), list(TWO)]
+    assert _ports(tree) == _ports(again) == {("TCP", 80), ("TCP", 443)}
+
+
+def test_a_listener_goes_with_its_pool_and_going_again_is_success(services: Services) -> None:
+    http, https = services.listener(80, *TWO), services.listener(443, *TWO)
+    tree = _made(services, http, https)
+    id_ = services.world.ids[https.key]
+
+    tree = services.done(services.delete(https, id_))
+    assert (_ports(tree), [pool.name for pool in tree.pools]) == ({("TCP", 80)}, ["tcp-80"])
+    assert mutations(services.octavia_calls) == {("DELETE", "listeners"): 1, ("DELETE", "pools"): 1}
+
+    tree = services.done(services.delete(https, id_))
+    assert _ports(tree) == {("TCP", 80)}
+
+
+def test_a_pool_that_was_lost_is_made_anew_below_its_listener(services: Services) -> None:
+    spec = services.listener(80, *TWO)
+    tree = _made(services, spec)
+    services.raw("DELETE", f"/pools/{tree.pools[0].id}")
+    services.active(tree.id)
+
+    tree = services.done(services.create(spec.pool))
+
+    assert [addresses(pool) for pool in tree.pools] == [list(TWO)]
+    assert tree.listeners[0].default_pool_id == tree.pools[0].id
+
+
+def test_a_pool_goes_by_itself(services: Services) -> None:
+    spec = services.listener(80, *TWO)
+    tree = _made(services, spec)
+
+    tree = services.done(services.delete(spec.pool, tree.pools[0].id))
+
+    assert tree.pools == () and tree.listeners[0].default_pool_id is None
+
+
+def test_affinity_comes_and_goes_by_one_call_each(services: Services) -> None:
+    spec = services.listener(80, *TWO).pool
+    tree = _made(services, services.listener(80, *TWO))
+    id_ = tree.pools[0].id
+
+    tree = services.done(services.update(msgspec.structs.replace(spec, persistence=("SOURCE_IP", None)), id_))
+    assert tree.pools[0].session_persistence and tree.pools[0].session_persistence.type == "SOURCE_IP"
+    tree = services.done(services.update(spec, id_))
+    assert tree.pools[0].session_persistence is None
+    tree = services.done(services.update(spec, id_))
+
+    assert mutations(services.octavia_calls) == {("PUT", "pools"): 2}
+
+
+def test_a_monitor_comes_changes_and_goes(services: Services) -> None:
+    _made(services, services.listener(80, *TWO))
+    spec = services.monitor(80)
+
+    made = services.done(services.create(spec)).pools[0].health_monitor
+    assert made and (made.delay, made.name) == (5, "tcp-80")
+    changed = services.done(services.update(services.monitor(80, delay=9), made.id)).pools[0].health_monitor
+    assert changed and (changed.id, changed.delay) == (made.id, 9)
+    assert services.done(services.delete(spec, made.id)).pools[0].health_monitor is None
+
+    assert codes(services.apply(services.delete(spec, made.id))) == [""]
+
+
+def test_a_listener_gets_another_name_and_nothing_else_is_sent(services: Services) -> None:
+    spec = services.listener(80, *TWO)
+    tree = _made(services, spec)
+    renamed = msgspec.structs.replace(spec, name="web")
+
+    tree = services.done(services.update(renamed, tree.listeners[0].id))
+    again = services.done(services.update(renamed, tree.listeners[0].id))
+
+    assert tree.listeners[0].name == again.listeners[0].name == "web"
+    assert mutations(services.octavia_calls) == {("PUT", "listeners"): 1}
+
+
+def test_members_go_to_none_and_come_back(services: Services) -> None:
+    none, two = services.listener(80).pool.members, services.listener(80, *TWO).pool.members
+    tree = _made(services, services.listener(80, *TWO))
+    pool = tree.pools[0].id
+
+    assert [addresses(each) for each in services.done(services.update(none, pool)).pools] == [[]]
+    assert [addresses(each) for each in services.done(services.update(two, pool)).pools] == [list(TWO)]
+
+
+def test_a_member_outside_of_every_subnet_is_reached_by_the_vips(services: Services) -> None:
+    far = msgspec.structs.replace(services.listener(80, "10.254.7.7").pool.members.members[0], subnet=None)
+    listener = services.listener(80)
+    members = msgspec.structs.replace(listener.pool.members, members=(far,))
+    pool = msgspec.structs.replace(listener.pool, members=members)
+    tree = _made(services, msgspec.structs.replace(listener, pool=pool))
+
+    tree = services.done(services.update(members, tree.pools[0].id))
+
+    assert addresses(tree.pools[0]) == ["10.254.7.7"] and statuses(tree) == {"ACTIVE"}

@@ -34,6 +34,7 @@ BENCHMARKS = (
     Bench("start", 7),
     Bench("add", 1, 40, lab=True),
     Bench("rollout", 1, 30, lab=True),
+    Bench("effective", 5, 1, lab=True),
     Bench("policies", 1),
     Bench("verify", 1, 2_000),
     Bench("relabel", 2, 100),

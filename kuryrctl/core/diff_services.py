@@ -48,6 +48,7 @@ def serve_service(
     yield from differ.balancer_steps()
     leads = FloatingDifference(service, wanted.floating_ips, balancers, differ.vip_ports, differ.made)
     yield from leads.steps()
+    yield from differ.surplus_steps(leads.cut)
     yield from _status_steps(service, wanted, tuple(leads.cut))
 
 
@@ -108,10 +109,15 @@ class _Difference:
                 else:
                     yield each
             yield from chain
+
+    def surplus_steps(self, cut: Iterable[Key]) -> Iterator[Step]:
+        """The load balancers that are asked for no more go last, after what leads to them was cut off."""
+        wanted = {spec.key for spec in self._wanted.balancers}
         for key, found in self._balancers.of(self._service.uid).items():
             if key not in wanted:
                 why = f"{self._who} asks for no such load balancer any more: {key.rpartition('/')[2]}"
-                yield from (self._delete(key, number, each, why) for number, each in enumerate(_staying(found)))
+                for number, each in enumerate(_staying(found)):
+                    yield replace(self._delete(key, number, each, why), after=tuple(cut))
 
     def _balancer(self, spec: LoadBalancerSpec) -> Iterator[Step | Finding]:
         found = _staying(self._balancers.balancers(spec.key))

@@ -132,8 +132,8 @@ def why_not(name: str, text: str, namespace: str, settings: ServiceOptions) -> N
     field = f"metadata.annotations[{name}]"
     known = ANNOTATIONS.get(name)
     if known is None:
-        meant = difflib.get_close_matches(name, ANNOTATIONS, n=1, cutoff=0.8)
-        told = f"did you mean {meant[0]}?" if meant else "nobody knows it"
+        meant = _meant(name)
+        told = f"did you mean {meant}?" if meant else "nobody knows it"
         return Note(NoteCode.ANNOTATION, f"annotation {name} has no effect: {told}", field)
     if not known.option:
         return Note(NoteCode.ANNOTATION, f"annotation {name} has no effect: {known.why}", field)
@@ -148,6 +148,13 @@ def why_not(name: str, text: str, namespace: str, settings: ServiceOptions) -> N
             field,
         )
     return None
+
+
+def _meant(name: str) -> str:
+    """The annotation that a misspelt one is most like, without its prefix; empty: none."""
+    by_last = {known.partition("/")[2].removeprefix("kuryr-"): known for known in ANNOTATIONS}
+    found = difflib.get_close_matches(name.partition("/")[2].removeprefix("kuryr-"), by_last, n=1, cutoff=0.75)
+    return by_last[found[0]] if found else ""
 
 
 def _fault(known: Annotation, text: str) -> str:

@@ -7,7 +7,7 @@ Does not know: listeners, members.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 
@@ -224,7 +224,10 @@ class External:
         """The address of this IP version that is asked for (empty: any), and whether it is refused."""
         service = self._service
         wanted = service.load_balancer_ip or self._options.address
-        if not wanted or (6 if ":" in wanted else 4) != version:
+        if wanted and not _is_address(wanted):
+            self._note(NoteCode.FLOATING_IP, f'no external address: "{wanted}" is no address')
+            return "", True
+        if not wanted or ip_address(wanted).version != version:
             return "", False
         if wanted == service.load_balancer_ip and not self._config.services.allows(service.namespace, wanted):
             told = (
@@ -237,3 +240,11 @@ class External:
 
     def _note(self, code: NoteCode, message: str, field: str = "") -> None:
         self._notes.append(Note(code, message, field))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -11,14 +11,13 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from kuryrctl.core.lint import LINT_IGNORE
+from kuryrctl.core.service_annotations import PREFIXES
 from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
 from kuryrctl.core.sharing import one_mapping
 from kuryrctl.kube.addresses import address, addresses, cidr
 from kuryrctl.kube.wire import AnnotatedMeta, Meta
 
 SERVICE_LABEL = "kubernetes.io/service-name"
-ANNOTATIONS = ("loadbalancer.openstack.org/", "openstack.org/kuryr-")
-"""How the annotations that load balancers know begin: cloud-provider-openstack's, and kuryr-kubernetes'."""
 AFFINITY_TIMEOUT_S = 10800
 """For how long a client stays with an endpoint where nothing is said (API reference, ClientIPConfig)."""
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -200,7 +199,7 @@ class EndpointSliceWire(Struct, rename="camel"):
 
 
 def _known(annotation: str) -> bool:
-    return annotation.startswith(ANNOTATIONS) or annotation == LINT_IGNORE
+    return annotation.startswith(PREFIXES) or annotation == LINT_IGNORE
 
 
 def _listed(text: str) -> list[str]:

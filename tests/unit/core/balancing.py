@@ -156,7 +156,8 @@ class _Cloud:
         self._service = scene.service
         self.balancers = {each.id: each for each in scene.balancers}
         self.floating_ips = {each.id: each for each in scene.floating_ips}
-        self._numbers = itertools.count(len(scene.balancers) + len(scene.floating_ips) + 1)
+        taken = {*self.balancers, *self.floating_ips}
+        self._numbers = (n for n in itertools.count(1) if not {f"lb{n}", f"fip{n}"} & taken)
 
     def scene(self) -> Scene:
         return replace(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Struct
 
 from kuryrctl.cloud import wire
@@ -10,6 +9,7 @@ from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.meanings import OVER_QUOTA, QUOTA_HINT
 from kuryrctl.core.cloud import UNLIMITED, QuotaUse
+from kuryrctl.core.decoding import convert
 from kuryrctl.core.errors import KuryrError, Owner, Quota
 
 
@@ -22,7 +22,7 @@ class _Detail(Struct, frozen=True):
 def quotas(client: Client) -> tuple[QuotaUse, ...]:
     """Every quota of the project, by name."""
     body = client.call("GET", f"/quotas/{client.project_id}/details").body
-    details = msgspec.convert(wire.decode_plain(body, "quota"), dict[str, _Detail])
+    details = convert(wire.decode_plain(body, "quota"), dict[str, _Detail])
     return tuple(
         QuotaUse(resource=name, used=detail.used, limit=detail.limit, reserved=detail.reserved)
         for name, detail in sorted(details.items())

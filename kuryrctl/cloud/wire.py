@@ -17,6 +17,7 @@ from kuryrctl.cloud.meanings import NEUTRON, Service
 from kuryrctl.core import names
 from kuryrctl.core.balancers import FloatingIP
 from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet, Trunk
+from kuryrctl.core.decoding import convert, decode
 from kuryrctl.core.errors import Conflict, Unavailable
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.sharing import Held, one, share_texts
@@ -275,11 +276,11 @@ def _item(resource: Resource[T], raw: msgspec.Raw, held: Held[T] | None) -> T:
 def _decode(raw: msgspec.Raw, type_: Any, service: Service) -> Any:
     """Straight into the type; where Neutron says null for a text (a rule's description), null counts as absent."""
     try:
-        return msgspec.json.decode(raw, type=type_)
+        return decode(raw, type_)
     except msgspec.ValidationError:
         plain = _without_nulls(msgspec.json.decode(raw))
     try:
-        return msgspec.convert(plain, type_)
+        return convert(plain, type_)
     except msgspec.ValidationError as error:
         raise _bad_answer(service, f"is not what the API promises ({error})") from None
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from kuryrctl.core.decoding import decode
 from kuryrctl.core.errors import Conflict, Invalid, NotFound, Owner
 from kuryrctl.kube.errors import error_of
 from kuryrctl.kube.transport import JSON, JSON_PATCH, Response, Transport
@@ -102,7 +103,7 @@ class Api:
 def decoded(response: Response, doing: str, type_: type[T]) -> T:
     """The body as a typed struct; raises Invalid where it is not one."""
     try:
-        return msgspec.json.decode(response.body, type=type_)
+        return decode(response.body, type_)
     except msgspec.DecodeError as error:
         message = f"{doing}: the answer of the API server is not understood: {error}"
         raise Invalid(message, code="KUBE-DECODE", owner=Owner.KUBERNETES) from error

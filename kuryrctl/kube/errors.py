@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from kuryrctl.core.decoding import decode
 from kuryrctl.core.errors import Conflict, Invalid, KuryrError, NotFound, Owner, Retryable, Unavailable
 from kuryrctl.kube.transport import Response
 
@@ -63,7 +64,7 @@ _REFUSALS = {
 def error_of(response: Response, doing: str) -> KuryrError:
     """The error that a response of 400 or more is; `doing` begins the message (``write KuryrPort shop/web-0``)."""
     try:
-        status = msgspec.json.decode(response.body, type=Status)
+        status = decode(response.body, Status)
     except msgspec.DecodeError:
         status = Status(message=response.body[:200].decode(errors="replace"))
     after_s = float(response.headers.get("retry-after") or 0)

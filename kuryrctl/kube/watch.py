@@ -14,6 +14,7 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
+from kuryrctl.core.decoding import decode
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.sharing import Held
 from kuryrctl.kube.errors import Status, error_of, error_of_status
@@ -90,14 +91,14 @@ class Watch:
 
     def _event(self, line: bytes) -> WatchEvent:
         try:
-            event = msgspec.json.decode(line, type=WatchLine)
+            event = decode(line, WatchLine)
             match event.type:
                 case "ERROR":
-                    raise error_of_status(msgspec.json.decode(event.object, type=Status), self._doing)
+                    raise error_of_status(decode(event.object, Status), self._doing)
                 case "BOOKMARK":
-                    bookmark = msgspec.json.decode(event.object, type=Bookmark)
+                    bookmark = decode(event.object, Bookmark)
                     return WatchEvent(EventType.BOOKMARK, None, bookmark.metadata.resource_version)
-            wire = msgspec.json.decode(event.object, type=self._resource.item)
+            wire = decode(event.object, self._resource.item)
         except msgspec.DecodeError as error:
             message = f"{self._doing}: a line is not understood: {error}"
             raise Invalid(message, code="KUBE-DECODE", owner=Owner.KUBERNETES) from error

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from kuryrctl.core.decoding import decode
 from kuryrctl.core.errors import Invalid, KuryrError, Owner, Retryable
 from kuryrctl.node.binder import Bound, routes_of
 from kuryrctl.node.cni import VERSIONS
@@ -99,7 +100,7 @@ class CniCall(Struct, frozen=True):
 def parse_call(environment: dict[str, str], config: str) -> CniCall:
     """The typed call, or CniError."""
     try:
-        parsed = msgspec.json.decode(config, type=NetworkConfig)
+        parsed = decode(config, NetworkConfig)
     except msgspec.DecodeError as error:
         raise CniError(Code.DECODING_FAILURE, f"the network configuration is not understood: {error}") from None
     verb = _verb(environment.get("CNI_COMMAND", ""), parsed.cni_version)
@@ -147,7 +148,7 @@ def result(bound: Bound, version: str) -> dict[str, Any]:
 def version_of(config: str) -> str:
     """The version in which a network configuration wants its answer, as far as it can be read; else empty."""
     try:
-        return msgspec.json.decode(config, type=_Versioned).cni_version
+        return decode(config, _Versioned).cni_version
     except msgspec.DecodeError:
         return ""
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from kuryrctl.core.decoding import convert
 from kuryrctl.core.errors import Invalid, KuryrError, Owner, Unavailable
 from kuryrctl.node.assignments import Assignments
 from kuryrctl.node.binder import BindRequest, Bound, Finding
@@ -106,14 +107,14 @@ def _run(agent: Agent, request: Request, caller: Caller) -> Any:
         case "list":
             return agent.plugged()
         case "bind":
-            return _bind(agent, msgspec.convert(request.arguments, BindArguments), caller)
+            return _bind(agent, convert(request.arguments, BindArguments), caller)
         case "unbind":
-            wanted = msgspec.convert(request.arguments, SandboxArguments)
+            wanted = convert(request.arguments, SandboxArguments)
             return agent.keeper.unbind(wanted.sandbox, wanted.ifname)
         case "check":
-            return _check(agent, msgspec.convert(request.arguments, SandboxArguments).sandbox)
+            return _check(agent, convert(request.arguments, SandboxArguments).sandbox)
         case "gc":
-            return _gc(agent, msgspec.convert(request.arguments, GcArguments))
+            return _gc(agent, convert(request.arguments, GcArguments))
         case _:
             raise Invalid(f'the agent knows no command "{request.command}"', code="NODE-COMMAND", owner=Owner.USER)
 

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from kuryrctl.core.decoding import decode
 from kuryrctl.core.errors import Conflict, Invalid, Owner
 
 _log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Server:
         if line is None:
             return
         try:
-            request = msgspec.json.decode(line, type=Request)
+            request = decode(line, Request)
         except msgspec.DecodeError as error:
             connection.sendall(b"error\n" + msgspec.json.encode({"code": 6, "msg": f"not understood: {error}"}))
             return

@@ -74,6 +74,10 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.policy_lint:PolicyLint",
         "Tell what is probably not meant in NetworkPolicies: of manifests, a saved world, or the live cluster",
     ),
+    "service lint": Entry(
+        "kuryrctl.cli.service_lint:ServiceLint",
+        "Tell what of Services load balancers cannot do, or is probably not meant: of manifests, a world, or live",
+    ),
     "cluster init": Entry(
         "kuryrctl.cli.cluster:ClusterInit",
         "Make what the cluster shares: pod network, subnets, router, groups; and our kinds, policies and roles",

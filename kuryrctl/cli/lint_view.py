@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kuryrctl.cli.reports import ReportFinding, ReportRule
 
 FORMATS: Final = ("table", "json", "yaml", "sarif", "junit")
-_COLOURS: Final = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
+LEVEL_COLOURS: Final = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 _EXIT: Final = {Level.ERROR: ExitCode.FAILURES, Level.WARNING: ExitCode.WARNINGS}
 
 
@@ -109,7 +109,7 @@ def _table(linted: Linted, linter: Linter) -> None:
 
     console = Console(highlight=False)
     for each in linted.findings:
-        line = Text(f"{each.check.level}: ", "dim" if each.accepted else _COLOURS[each.check.level])
+        line = Text(f"{each.check.level}: ", "dim" if each.accepted else LEVEL_COLOURS[each.check.level])
         line.append(f"{each.subject} {each.field}: {each.message}   [{each.check.code}]")
         console.print(line, soft_wrap=True)
         if each.accepted:

@@ -13,11 +13,21 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
-from kuryrctl.core.balancers import ERROR, FloatingIP, HealthMonitor, Listener, LoadBalancer, Member, Pool
+from kuryrctl.core.balancer_index import pools_by_name
+from kuryrctl.core.balancers import (
+    ERROR,
+    PENDING_PREFIX,
+    FloatingIP,
+    HealthMonitor,
+    Listener,
+    LoadBalancer,
+    Member,
+    Pool,
+)
 from kuryrctl.core.cluster import Pod
 from kuryrctl.core.conditions import Condition, PortRow
 from kuryrctl.core.errors import Owner
-from kuryrctl.core.kinds import Action
+from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Step
 from kuryrctl.core.service_links import Layer, Link, State
 from kuryrctl.core.services import EndpointSlice, Service
@@ -25,6 +35,7 @@ from kuryrctl.core.specs import FloatingIPSpec, Key, ListenerSpec, LoadBalancerS
 
 STUCK_AFTER_S = 300.0
 """An OVN load balancer is PENDING for a second, an Amphora one for a minute or two; after this it is stuck."""
+PENDING_DELETE = "PENDING_DELETE"
 _SYNC = "kuryrctl reconcile --dry-run shows the change, kuryrctl reconcile makes it"
 
 
@@ -52,9 +63,8 @@ def tree(sight: Sight) -> Link:
     wanted = {spec.key: spec for spec in sight.balancer_specs}
     balancers = [_Grower(sight, spec, sight.balancers.get(spec.key)).balancer() for spec in wanted.values()]
     left = [_left(found) for key, found in sorted(sight.balancers.items()) if key not in wanted]
-    status = [_differing(Link(Layer.STATUS, "status.loadBalancer"), step) for step in _own_steps(sight)]
     uid = sight.service.uid if sight.service else ""
-    return Link(Layer.SERVICE, sight.name, uid, below=(*balancers, *left, *status))
+    return Link(Layer.SERVICE, sight.name, uid, below=(*balancers, *left, *_beside(sight)))
 
 
 class _Grower:
@@ -74,29 +84,27 @@ class _Grower:
         link = Link(Layer.LOAD_BALANCER, spec.vip_address or (found.vip_address if found else "any address"))
         if found is None:
             return _missing(link, self._sight.steps.get(spec.key))
-        floating = [self._floating(each, found) for each in self._sight.floating_specs if each.balancer == spec.key]
-        there = {_gate(listener): listener for listener in found.listeners}
+        floating = [self._floating(each) for each in self._sight.floating_specs if each.balancer == spec.key]
+        there = {(each.protocol, each.protocol_port): each for each in found.listeners}
         listeners = [self._listener(each, there.pop((each.protocol, each.port), None)) for each in spec.listeners]
         surplus = [_surplus(_listener_link(each), "no port of the Service asks for it") for each in there.values()]
         link = _over(self._judged(link, found, spec.key), (*floating, *listeners, *surplus))
         return link if link.broken or not found.pending else _excused(link)
 
-    def _floating(self, spec: FloatingIPSpec, balancer: LoadBalancer) -> Link:
+    def _floating(self, spec: FloatingIPSpec) -> Link:
         found = self._sight.floating_ips.get(spec.key)
         link = Link(Layer.FLOATING_IP, found.floating_ip_address if found else spec.address or "any address")
         step = self._sight.steps.get(spec.key)
         if found is None:
             return _missing(link, step)
         link = msgspec.structs.replace(link, id=found.id)
-        if found.port_id != balancer.vip_port_id and step is None:
-            return _broken(link, State.DIFFERENT, "it is not associated with the VIP", Owner.KURYRCTL, _SYNC)
         return _differing(link, step)
 
     def _listener(self, spec: ListenerSpec, found: Listener | None) -> Link:
         if found is None:
             return _missing(Link(Layer.LISTENER, f"{spec.protocol} {spec.port}"), self._sight.steps.get(spec.key))
-        pools = {pool.id: pool for pool in self._found.pools} if self._found else {}
-        pool = self._pool(spec, pools.get(found.default_pool_id or ""))
+        pools = pools_by_name(self._found) if self._found else {}
+        pool = self._pool(spec, pools.get(spec.name))
         return _over(self._judged(_listener_link(found), found, spec.key), (pool,))
 
     def _pool(self, listener: ListenerSpec, found: Pool | None) -> Link:
@@ -125,7 +133,7 @@ class _Grower:
 
     def _member(self, spec: MemberSpec, found: Member | None) -> Link:
         if found is None:
-            link = Link(Layer.MEMBER, f"{spec.address}:{spec.port}")
+            link = Link(Layer.MEMBER, _gate(spec.address, spec.port))
             why = "the pool lacks it: nothing is sent to this endpoint"
             return msgspec.structs.replace(_missing(link, None, why), below=tuple(self._pod(spec.address)))
         link = self._judged(_member_link(found), found, "")
@@ -174,7 +182,7 @@ class _Grower:
             told = f"Octavia has given it up (ERROR{_for(age_s)})"
             hint = f"openstack loadbalancer status show {link.id}: it has to be deleted and made anew"
             return _broken(link, State.ERROR, told, Owner.OCTAVIA, hint)
-        pending = found.provisioning_status.startswith("PENDING_")
+        pending = found.provisioning_status.startswith(PENDING_PREFIX)
         if pending and age_s is not None and age_s > STUCK_AFTER_S:
             told = f"{found.provisioning_status}{_for(age_s)}: Octavia refuses every change of the load balancer"
             hint = (
@@ -201,11 +209,16 @@ def _over(link: Link, below: tuple[Link, ...]) -> Link:
     return _broken(link, State.OFFLINE, "its operating status is ERROR", Owner.OCTAVIA, hint)
 
 
-def _own_steps(sight: Sight) -> list[Step]:
-    """What a run would write into the Service itself."""
-    service = sight.service
-    step = sight.steps.get(f"service/{service.uid}") if service else None
-    return [step] if step else []
+def _beside(sight: Sight) -> Iterator[Link]:
+    """What a run would change beside the load balancers: floating IPs that lead here no more, the Service's status."""
+    wanted = {spec.key for spec in sight.floating_specs}
+    for key, step in sight.steps.items():
+        if step.kind is Kind.FLOATING_IP and key not in wanted:
+            found = sight.floating_ips.get(key)
+            name = found.floating_ip_address if found else step.id
+            yield _differing(Link(Layer.FLOATING_IP, name, step.id), step)
+        elif step.kind is Kind.SERVICE:
+            yield _differing(Link(Layer.STATUS, "status.loadBalancer"), step)
 
 
 def _left(found: LoadBalancer) -> Link:
@@ -216,6 +229,8 @@ def _left(found: LoadBalancer) -> Link:
         provisioning_status=found.provisioning_status,
         operating_status=found.operating_status,
     )
+    if found.provisioning_status == PENDING_DELETE:
+        return msgspec.structs.replace(link, state=State.PENDING)
     return _surplus(link, "no Service asks for it any more")
 
 
@@ -232,8 +247,8 @@ def _of_pod(pod: Pod) -> str:
     return f"on {pod.node}" + (", ends" if pod.deleting else "") if pod.node else "without a node"
 
 
-def _gate(listener: Listener) -> tuple[str, int]:
-    return listener.protocol, listener.protocol_port
+def _gate(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _listener_link(found: Listener) -> Link:
@@ -241,7 +256,7 @@ def _listener_link(found: Listener) -> Link:
 
 
 def _member_link(found: Member) -> Link:
-    return Link(Layer.MEMBER, f"{found.address}:{found.protocol_port}", found.id)
+    return Link(Layer.MEMBER, _gate(found.address, found.protocol_port), found.id)
 
 
 def _broken(link: Link, state: State, detail: str, owner: Owner, hint: str) -> Link:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,24 @@ def replicated(documents: Iterable[Document]) -> frozenset[str]:
     """The workloads (``namespace/name``, as `cluster_of` calls their pod) that have more than one pod."""
     metas = [_place(each.body) for each in documents if _has_many(each.body)]
     return frozenset(f"{meta.get('namespace') or 'default'}/{meta.get('name')}" for meta in metas)
+
+
+def allocated(cluster: ClusterState, documents: Iterable[Document], cidrs: Iterable[str]) -> ClusterState:
+    """With an address of `cidrs` for each Service of these objects that an API server would give one.
+
+    It is the last of its range, the same for all: only whether there is one, and of which IP versions, is meant.
+    """
+    last: dict[int, str] = {network.version: str(network[-1]) for network in map(ip_network, cidrs)}
+    services = dict(cluster.services)
+    for document in documents:
+        spec = _mapping(document.body.get("spec"))
+        if document.body["kind"] != RESOURCES[Kind.SERVICE].title or not _is_allocated(spec):
+            continue
+        meta = _mapping(document.body.get("metadata"))
+        service = services[f"{meta.get('namespace') or 'default'}/{meta.get('name')}"]
+        addresses = tuple(last[version] for version in _versions(spec, last))
+        services[service.full_name] = msgspec.structs.replace(service, cluster_ips=addresses)
+    return msgspec.structs.replace(cluster, services=services)
 
 
 def cluster_of(documents: Iterable[Document]) -> ClusterState:
@@ -213,6 +232,19 @@ def _template(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _has_many(workload: Mapping[str, Any]) -> bool:
     replicas = _mapping(workload.get("spec")).get("replicas", 1)
     return bool(workload["kind"] == "DaemonSet" or (workload["kind"] in _WORKLOADS and replicas != 1))
+
+
+def _is_allocated(spec: Mapping[str, Any]) -> bool:
+    """Whether the API server gives a Service its addresses: it names none, and is neither headless nor an alias."""
+    return spec.get("type") != "ExternalName" and not spec.get("clusterIP") and not spec.get("clusterIPs")
+
+
+def _versions(spec: Mapping[str, Any], known: Collection[int]) -> list[int]:
+    """The IP versions of a Service's addresses, of those that the cluster has: one, unless it asks for both."""
+    named = [int(str(each)[-1]) for each in spec.get("ipFamilies") or () if str(each) in ("IPv4", "IPv6")]
+    found = [version for version in dict.fromkeys((*named, *sorted(known))) if version in known]
+    dual = spec.get("ipFamilyPolicy") in ("PreferDualStack", "RequireDualStack") or len(named) > 1
+    return found if dual else found[:1]
 
 
 def _is_namespace(document: Document) -> bool:

@@ -107,8 +107,15 @@ def dead(members: tuple[Member, ...]) -> tuple[Member, ...]:
             (Layer.FLOATING_IP, "any address", State.MISSING, Owner.KURYRCTL), ServiceCondition.DRIFT,
         ),
         (
-            sight(floating_specs=(FLOATING,), floating_ips={FLOATING.key: FloatingIP("f", "172.24.4.9", "ext")}),
+            sight(
+                floating_specs=(FLOATING,), floating_ips={FLOATING.key: FloatingIP("f", "172.24.4.9", "ext")},
+                steps=step(FLOATING.key, Action.UPDATE, "it leads to another port"),
+            ),
             (Layer.FLOATING_IP, "172.24.4.9", State.DIFFERENT, Owner.KURYRCTL), ServiceCondition.DRIFT,
+        ),
+        (
+            sight(steps=step("floating-ip/service/s/4/f", Action.DELETE, "it asks for none any more")),
+            (Layer.FLOATING_IP, "", State.SURPLUS, Owner.KURYRCTL), ServiceCondition.DRIFT,
         ),
         (
             sight(pods={}),

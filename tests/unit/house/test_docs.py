@@ -9,6 +9,7 @@ import yaml
 
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.config import Config, options, parse_config, value_of
+from kuryrctl.core.service_annotations import ANNOTATIONS
 from tests.repository import ROOT, files
 
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -44,3 +45,16 @@ def test_links_lead_to_files_that_exist(name):
     here = (ROOT / name).parent
 
     assert [link for link in LINK.findall((ROOT / name).read_text()) if not (here / link).exists()] == []
+
+
+def test_every_annotation_is_described_with_what_it_does():
+    page = (ROOT / "docs" / "service-mapping.md").read_text().partition("## Annotations")[2]
+    rows = dict(re.findall(r"^\| `([\w./-]+/[\w-]+)` \| (.*) \|$", page, re.MULTILINE))
+
+    assert set(rows) == set(ANNOTATIONS)
+    assert {name for name, told in rows.items() if told.startswith("no effect")} == {
+        name for name, each in ANNOTATIONS.items() if not each.option
+    }
+    assert {name for name, told in rows.items() if "(*allowed*)" in told} == {
+        name for name, each in ANNOTATIONS.items() if each.names_object
+    }

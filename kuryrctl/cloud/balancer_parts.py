@@ -112,7 +112,7 @@ class Parts:
 
     def _update_pool(self, step: Step, row: BalancerRow, spec: PoolSpec) -> None:
         pool = self._client.get(POOLS, step.id)
-        wanted: Body = {"name": spec.name, "lb_algorithm": spec.algorithm}
+        wanted: Body = {"name": spec.name, "lb_algorithm": spec.algorithm, "admin_state_up": True}
         changes = {field: value for field, value in wanted.items() if getattr(pool, field) != value}
         if not _same_persistence(pool.session_persistence, spec):
             changes["session_persistence"] = octavia_wire.persistence_body(spec)

@@ -66,12 +66,14 @@ class Balancers:
         return self._tagged(step, with_statuses(tree, self._waiter.settled(tree, tree.id)), spec)
 
     def update(self, step: Step, spec: LoadBalancerSpec) -> LoadBalancer:
-        """Give it the name, the description and the tags that it lacks; tags of others stay."""
+        """Give it the name, the description and the tags that it lacks, and switch it on; tags of others stay."""
         row = self.ours(step, step.id)
         planned = {change.field for change in step.changes}
         wanted = {"name": spec.name, "description": spec.description}
         changes: Body = {field: value for field, value in wanted.items() if field in planned}
         missing = wire.missing_tags(row.tags, spec.tags)
+        if not row.admin_state_up:
+            changes["admin_state_up"] = True
         if missing:
             changes["tags"] = sorted({*row.tags, *missing})
         if changes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 from kuryrctl.cloud import quota, wire
 from kuryrctl.cloud.client import Client
@@ -67,6 +68,10 @@ class FloatingIPs:
         existing = self._client.get(FLOATING_IPS, step.id)
         if not self._is_ours(existing):
             raise _not_ours(step, existing)
+        if names.KEEP in existing.tags and names.KEEP not in spec.tags:
+            path = f"{FLOATING_IPS.path}/{existing.id}/tags/{quote(names.KEEP, safe='')}"
+            self._call(step, existing.id, "DELETE", path)
+            existing = self._client.get(FLOATING_IPS, existing.id)
         return self._tagged(step, self._on_port(step, existing, port), spec)
 
     def _create(self, step: Step, spec: FloatingIPSpec, port: str | None) -> FloatingIP:

@@ -207,11 +207,14 @@ class FakeNeutron:
                 return 201, self._create(collection, body)
             case "GET", [id_]:
                 return 200, {_singular(collection): self._shown(collection, [self._get(collection, id_)], [])[0]}
-            case "DELETE", [id_]:
-                self._delete(collection, self._own(collection, id_, delete=True), headers)
-                return 204, None
-            case "PUT", [id_, "tags", *_] if not self._is_ours(collection, id_):
+            case "PUT" | "DELETE", [id_, "tags", *_] if not self._is_ours(collection, id_):
                 raise self._no_tags(collection, id_)
+            case "DELETE", [id_, *tag]:
+                if tag:
+                    self._untag(self._own(collection, id_), tag)
+                else:
+                    self._delete(collection, self._own(collection, id_, delete=True), headers)
+                return 204, None
             case "PUT", [id_, *action]:
                 return self._put(collection, self._own(collection, id_), action, body, headers)
         raise _no_such_path()
@@ -419,6 +422,13 @@ class FakeNeutron:
             "floatingips": lambda floating_ip: delete_floating_ip(rules, floating_ip),
         }
         deleters[collection](item)
+
+    def _untag(self, item: Obj, path: list[str]) -> None:
+        if path[0] != "tags":
+            raise _no_such_path()
+        if path[1] not in item["tags"]:
+            raise Fault(404, "TagNotFound", f"Tag {path[1]} could not be found.")
+        self.cloud.rules.set_tags(item, [each for each in item["tags"] if each != path[1]])
 
     def _tag(self, item: Obj, tag: list[str], body: Obj, headers: Mapping[str, str]) -> tuple[int, Obj | None]:
         if "If-Match" in headers:

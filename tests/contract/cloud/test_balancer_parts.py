@@ -88,6 +88,22 @@ def test_a_pool_goes_by_itself(services: Services) -> None:
     assert tree.pools == () and tree.listeners[0].default_pool_id is None
 
 
+def test_what_somebody_has_switched_off_is_switched_on(services: Services) -> None:
+    listener = services.listener(80, *TWO)
+    tree = _made(services, listener)
+    pool = tree.pools[0].id
+    for path, singular in ((f"loadbalancers/{tree.id}", "loadbalancer"), (f"pools/{pool}", "pool")):
+        services.raw("PUT", f"/{path}", {singular: {"admin_state_up": False}})
+        services.until(lambda: statuses(services.observed()[tree.id]) == {"ACTIVE"})
+    off = services.observed()[tree.id]
+    assert (off.admin_state_up, off.pools[0].admin_state_up) == (False, False)
+
+    services.done(services.update(services.balancer(listener), tree.id))
+    tree = services.done(services.update(listener.pool, pool))
+
+    assert (tree.admin_state_up, tree.pools[0].admin_state_up) == (True, True)
+
+
 def test_affinity_comes_and_goes_by_one_call_each(services: Services) -> None:
     spec = services.listener(80, *TWO).pool
     tree = _made(services, services.listener(80, *TWO))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from kuryrctl.core import names
 from kuryrctl.core.balancers import FloatingIP
 from kuryrctl.core.specs import FloatingIPSpec
 from tests.contract.cloud.services import Services, mutations
@@ -94,6 +96,19 @@ def test_it_is_kept_and_leads_nowhere_and_then_back(served: Services) -> None:
 
     assert isinstance(kept.object, FloatingIP) and kept.object.port_id is None
     assert isinstance(back.object, FloatingIP) and back.object.port_id == served.vip_port
+
+
+def test_the_mark_that_it_outlives_its_service_comes_and_goes(served: Services) -> None:
+    spec = served.floating_ip()
+    made = _made(served, spec)
+    kept = msgspec.structs.replace(spec, tags=(names.KEEP, *spec.tags))
+
+    (with_mark,) = served.apply(served.update(kept, made.id))
+    (without,) = served.apply(served.update(spec, made.id))
+
+    assert isinstance(with_mark.object, FloatingIP) and set(with_mark.object.tags) == set(kept.tags)
+    assert isinstance(without.object, FloatingIP) and set(without.object.tags) == set(spec.tags)
+    assert without.object.port_id == served.vip_port
 
 
 def test_it_outlives_its_load_balancer_and_leads_nowhere_then(served: Services) -> None:

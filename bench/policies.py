@@ -85,20 +85,21 @@ def one_changes(cluster: ClusterState) -> dict[str, list[Pod] | list[NetworkPoli
     pods = list(cluster.pods.values())[:: max(1, len(cluster.pods) // 50)]
     relabelled = [msgspec.structs.replace(pod, labels={**pod.labels, "app": "app-0"}) for pod in pods]
     news = [msgspec.structs.replace(pod, name=f"new-{pod.name}", uid=f"new-{pod.uid}", ips=()) for pod in pods]
+    policies = list(cluster.policies.values())[:: max(1, len(cluster.policies) // 50)]
+    more = PolicyRule(ports=(PolicyPort(port=81),))
     edited = [
-        msgspec.structs.replace(policy, ingress=(*policy.ingress, PolicyRule(ports=(PolicyPort(port=81),))))
-        for policy in list(cluster.policies.values())[:: max(1, len(cluster.policies) // 50)]
+        msgspec.structs.replace(policy, ingress=(*policy.ingress, more), egress=(*policy.egress, more))
+        for policy in policies
     ]
     slices = list(cluster.endpoint_slices.values())[:: max(1, len(cluster.endpoint_slices) // 50)]
-    unready = [
-        msgspec.structs.replace(each, endpoints=(Endpoint(each.endpoints[0].addresses, ready=False),))
-        for each in slices
-    ]
+    one_less = [msgspec.structs.replace(each, endpoints=each.endpoints[1:]) for each in slices]
+    none_left = [msgspec.structs.replace(each, endpoints=()) for each in slices]
     return {
         "a new pod": news,
         "a pod relabelled": [*relabelled, *pods],
-        "a policy edited": edited,
-        "endpoints changed": [*unready, *slices],
+        "a policy edited": [*edited, *policies],
+        "one endpoint of a Service": [*one_less, *slices],
+        "all endpoints of a Service": [*none_left, *slices],
     }
 
 

@@ -1,4 +1,4 @@
-"""What a policy's rules allow, and the fewest security group rules that allow the same.
+"""What a policy's rules allow, put together: no two parts of it say the same.
 
 An *allowance* pairs peers with ports. Peers are anybody, addresses, or the ports that carry a group. Ports are
 *spans*: numbers of a protocol. Does not know: policies, pods, which groups exist.
@@ -6,19 +6,16 @@ An *allowance* pairs peers with ports. Peers are anybody, addresses, or the port
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from kuryrctl.core.policy.model import Direction
-from kuryrctl.core.policy.ranges import WHOLE, Ranges, cidrs, covers, minus, union
-from kuryrctl.core.specs import Key, RuleSpec
+from kuryrctl.core.policy.ranges import WHOLE, Ranges, minus, union
+from kuryrctl.core.specs import Key
 
 PORT_MAX = 65535
-ETHERTYPES = {4: "IPv4", 6: "IPv6"}
 
 
 class Span(Struct, frozen=True, order=True):
@@ -118,51 +115,3 @@ def without(allowed: Allowed, version: int, unwanted: Ranges, spans: Spans) -> A
         addresses[version, span] = union((*had, *minus(WHOLE[version], unwanted)))
     anybody[version] = tuple(span for span in anybody.get(version, ()) if span not in spans)
     return Allowed(anybody, allowed.groups, {each: ranges for each, ranges in addresses.items() if ranges})
-
-
-def rules(allowed: Allowed, group: Key, direction: Direction, versions: Iterable[int]) -> tuple[RuleSpec, ...]:
-    """The rules of `group` that allow this, sorted by key; nothing that a wider one of them allows anyway."""
-    made = [_rule(group, direction, version, to) for version in versions for to in _of_version(allowed, version)]
-    return tuple(sorted(made, key=lambda rule: rule.key))
-
-
-def _of_version(allowed: Allowed, version: int) -> Iterator[tuple[Span, str | None, Key | None]]:
-    anybody = allowed.anybody.get(version, ())
-    for span in anybody:
-        yield span, None, None
-    for (each, key), spans in allowed.groups.items():
-        for span in spans if each == version else ():
-            if not allowed.to_anybody(version, span):
-                yield span, None, key
-    for (each, span), ranges in allowed.addresses.items():
-        if each == version and not allowed.to_anybody(version, span):
-            for prefix in cidrs(version, _uncovered(allowed, version, span, ranges)):
-                yield span, prefix, None
-
-
-def _uncovered(allowed: Allowed, version: int, span: Span, ranges: Ranges) -> Ranges:
-    """The ranges that no wider span allows as a whole."""
-    wider = [
-        others
-        for (each, other), others in allowed.addresses.items()
-        if each == version and other != span and other.covers(span)
-    ]
-    return tuple(piece for piece in ranges if not any(covers(others, *piece) for others in wider))
-
-
-def _rule(group: Key, direction: Direction, version: int, to: tuple[Span, str | None, Key | None]) -> RuleSpec:
-    span, prefix, remote = to
-    whole = (span.low, span.high) == (0, PORT_MAX)
-    content = (direction.value, ETHERTYPES[version], span.protocol, span.low, span.high, prefix or "", remote or "")
-    digest = hashlib.sha256("|".join(map(str, content)).encode()).hexdigest()[:16]
-    return RuleSpec(
-        key=f"security-group-rule/{group.partition('/')[2]}/{digest}",
-        group=group,
-        direction=direction.value,
-        ethertype=ETHERTYPES[version],
-        protocol=span.protocol or None,
-        port_range_min=None if whole else span.low,
-        port_range_max=None if whole else span.high,
-        remote_ip_prefix=prefix,
-        remote_group=remote,
-    )

@@ -2,22 +2,24 @@
 
 A VIP is let out to exactly when the policies together allow every ready endpoint behind it: OVN checks the first packet
 of a connection against the VIP, so a VIP's rule alone would let first datagrams through to endpoints that no policy
-allows. Pods with the same egress policies are one `Client` and share a group.
+allows. Pods with the same egress policies share a group; where policies only say the same, they are one `Client`, and
+what may be reached is found out once.
 Does not know: how a change is noticed, ingress.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from kuryrctl.core.policy.allowance import Allowance, Span
-from kuryrctl.core.policy.entries import ByAddress, Entry, Parsed, span_of
+from kuryrctl.core.policy.entries import ByAddress, Egress, Entry, Parsed, span_of
 from kuryrctl.core.policy.peers import Peers, PodClass, Term
-from kuryrctl.core.policy.ranges import covers
+from kuryrctl.core.policy.ranges import Range, Ranges, covers, minus, union
 from kuryrctl.core.policy.vips import Address, Gate, View
 from kuryrctl.core.specs import Key
 
@@ -26,15 +28,50 @@ PodsAt = Callable[[Address], Sequence[PodClass]]
 
 
 class Client:
-    """Pods with the same egress policies. `gates` are the reachable ones by Service; None: nobody asked yet."""
+    """Pods whose egress policies say the same, whoever's they are: `egress` is that, `keys` are the pods' groups.
 
-    __slots__ = ("classes", "gates", "key", "policies")
+    `vips`: the addresses of the gates that they may reach, by IP version and port. Until somebody asks, nobody knows.
+    """
 
-    def __init__(self, key: Key, policies: tuple[str, ...]) -> None:
-        self.key = key
-        self.policies = policies
-        self.classes: set[PodClass] = set()
-        self.gates: dict[str, tuple[Gate, ...]] | None = None
+    __slots__ = ("_gates", "_open", "egress", "entries", "keys", "vips")
+
+    def __init__(self, egress: Iterable[Egress]) -> None:
+        self.egress = tuple(egress)
+        self.entries = tuple(entry for each in self.egress for entry in each.entries)
+        self.keys: set[Key] = set()
+        self.vips: dict[tuple[int, Span], Ranges] = {}
+        self._gates: dict[str, tuple[Gate, ...]] | None = None
+        self._open: Counter[Gate] = Counter()
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked."""
+        return self._gates is not None
+
+    def learn(self, gates: Mapping[str, tuple[Gate, ...]]) -> None:
+        """The reachable gates of all Services, by name."""
+        self._gates = dict(gates)
+        self._open = Counter(gate for each in gates.values() for gate in each)
+        numbers: dict[tuple[int, Span], list[Range]] = defaultdict(list)
+        for (version, number), span in self._open:
+            numbers[version, span].append((number, number))
+        self.vips = {where: union(ranges) for where, ranges in numbers.items()}
+
+    def turn(self, service: str, gates: tuple[Gate, ...]) -> bool:
+        """The reachable gates of one Service from now on; whether they are others than before."""
+        known = self._gates or {}
+        before = known.get(service, ())
+        if gates == before:
+            return False
+        known[service] = gates
+        self._open.update(gates)
+        self._open.subtract(before)
+        for gate in {*before, *gates}:
+            (version, number), span = gate
+            ranges = self.vips.get((version, span), ())
+            one = ((number, number),)
+            self.vips[version, span] = union(ranges + one) if self._open[gate] > 0 else minus(ranges, one)
+        return True
 
 
 class Alike(Struct, frozen=True):
@@ -44,6 +81,26 @@ class Alike(Struct, frozen=True):
     version: int
     pods: tuple[PodClass, ...]
     numbers: tuple[int, ...]
+
+    @property
+    def first(self) -> Alike:
+        """The first of them."""
+        return Alike(self.span, self.version, self.pods, self.numbers[:1])
+
+    def has(self, where: Address) -> bool:
+        """Whether one of them is at this address."""
+        return where[0] == self.version and where[1] in self.numbers
+
+    def only(self, where: Address) -> Alike:
+        """The one at this address."""
+        return Alike(self.span, self.version, self.pods, (where[1],))
+
+    def without(self, where: Address) -> Alike | None:
+        """All but the one at this address; None: there are no others."""
+        if not self.has(where):
+            return self
+        others = tuple(number for number in self.numbers if number != where[1])
+        return Alike(self.span, self.version, self.pods, others) if others else None
 
 
 Door: TypeAlias = tuple[Gate, tuple[Alike, ...]]
@@ -71,11 +128,16 @@ def sorted_out(view: View, pods_at: PodsAt) -> tuple[Door, ...]:
     return tuple(doors)
 
 
-def reachable(doors: Iterable[Door], policies: Sequence[Parsed], peers: Peers) -> tuple[Gate, ...]:
-    """The gates that these policies together let their pods reach: every ready endpoint, and there is one."""
+def reachable(doors: Iterable[Door], entries: Sequence[Entry], peers: Peers) -> tuple[Gate, ...]:
+    """The gates that these rules together let pods reach: every ready endpoint, and there is one."""
     return tuple(
-        gate for gate, behind in doors if behind and all(_all_allowed(policies, peers, alike) for alike in behind)
+        gate for gate, behind in doors if behind and all(_all_allowed(entries, peers, alike) for alike in behind)
     )
+
+
+def ajar(doors: Iterable[Door], entries: Sequence[Entry], peers: Peers) -> bool:
+    """Whether rules allow the first endpoint behind one of the gates at least."""
+    return any(_all_allowed(entries, peers, behind[0].first) for _, behind in doors if behind)
 
 
 def opens_by_address(how: ByAddress, view: View) -> bool:
@@ -89,17 +151,18 @@ def opens_by_address(how: ByAddress, view: View) -> bool:
     return False
 
 
-def own_fronts(
-    view: View, where: Address, policies: Sequence[Parsed], peers: Peers, pods_at: PodsAt
+def own_gates(
+    doors: Iterable[Door], where: Address, entries: Sequence[Entry], peers: Peers
 ) -> tuple[tuple[Gate, Span], ...]:
     """The gates (and the ports behind them) that only the pod at `where` may reach, since it may reach itself."""
-    found = []
-    for front in view.fronts:
-        own = [span for span, address in front.backends if address == where]
-        others = (each for each in front.backends if each[1] != where)
-        if own and all(allowed(policies, peers, pods_at, *each) for each in others):
-            refused = any(not allowed(policies, peers, pods_at, span, where) for span in own)
-            found += [(front.gate, span) for span in own if refused]
+    found: list[tuple[Gate, Span]] = []
+    for gate, behind in doors:
+        own = [alike for alike in behind if alike.has(where)]
+        if all(_all_allowed(entries, peers, alike.only(where)) for alike in own):
+            continue
+        others = filter(None, (alike.without(where) for alike in behind))
+        if all(_all_allowed(entries, peers, alike) for alike in others):
+            found += [(gate, alike.span) for alike in own]
     return tuple(found)
 
 
@@ -113,22 +176,15 @@ def _vip_key(*client: str) -> Key:
     return f"security-group/vip/{hashlib.sha256('/'.join(client).encode()).hexdigest()[:16]}"
 
 
-def allowed(policies: Sequence[Parsed], peers: Peers, pods_at: PodsAt, span: Span, where: Address) -> bool:
-    """Whether policies allow an endpoint."""
-    version, number = where
-    return _all_allowed(policies, peers, Alike(span, version, tuple(pods_at(where)), (number,)))
-
-
-def _all_allowed(policies: Sequence[Parsed], peers: Peers, alike: Alike) -> bool:
-    """Whether policies together allow all of these: whoever they are, or each one by its address."""
+def _all_allowed(entries: Sequence[Entry], peers: Peers, alike: Alike) -> bool:
+    """Whether rules together allow all of these: whoever they are, or each one by its address."""
     with_blocks = []
-    for policy in policies:
-        for entry in policy.egress:
-            if _by(entry, peers, alike.pods, alike.span, in_block=False):
-                return True
-            blocks = entry.addresses.get(alike.version)
-            if blocks and _by(entry, peers, alike.pods, alike.span, in_block=True):
-                with_blocks.append(blocks)
+    for entry in entries:
+        if _by(entry, peers, alike.pods, alike.span, in_block=False):
+            return True
+        blocks = entry.addresses.get(alike.version)
+        if blocks and _by(entry, peers, alike.pods, alike.span, in_block=True):
+            with_blocks.append(blocks)
     numbers = alike.numbers
     if any(covers(blocks, numbers[0], numbers[-1]) for blocks in with_blocks):
         return True

@@ -5,6 +5,7 @@ Does not know: pods, namespaces, groups of the cloud.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
@@ -41,9 +42,34 @@ class Entry(Struct, frozen=True):
         """What it allows whatever pod is at an address: the same for the same meaning."""
         return self.anybody, tuple(sorted(self.addresses.items())), self.spans, bool(self.names)
 
+    @property
+    def meaning(self) -> str:
+        """The same for the same meaning, however it was written."""
+        return repr((*self.by_address, sorted(self.names), sorted(each.id for each in (*self.terms, *self.named))))
+
     def resolved(self, ports: frozenset[NamedPort]) -> Spans:
         """The spans, with what the names mean on pods with these named ports."""
         return (*self.spans, *(span_of(port) for port in ports if port[:2] in self.names))
+
+
+class Egress(Struct, frozen=True):
+    """All egress rules of a policy; `id` is the same for the same meaning, whoever's policy it is."""
+
+    id: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def opens_all(self) -> bool:
+        """Whether everything may be reached."""
+        return any(entry.anybody and EVERY_PORT in entry.spans for entry in self.entries)
+
+    def wide(self, version: int, span: Span) -> bool:
+        """Whether a rule allows this port at all addresses of an IP version."""
+        return any(
+            any(each.covers(span) for each in entry.spans)
+            and (entry.anybody or entry.addresses.get(version) == WHOLE[version])
+            for entry in self.entries
+        )
 
 
 class Parsed(Struct, frozen=True):
@@ -51,18 +77,13 @@ class Parsed(Struct, frozen=True):
 
     policy: NetworkPolicy
     ingress: tuple[Entry, ...]
-    egress: tuple[Entry, ...]
+    egress: Egress
     names: frozenset[PortName]
 
     @property
     def egress_key(self) -> Key:
         """The key of the group of its egress rules."""
         return f"security-group/policy-egress/{self.policy.uid}"
-
-    @property
-    def opens_egress(self) -> bool:
-        """Whether it lets the selected pods reach everything."""
-        return any(entry.anybody and EVERY_PORT in entry.spans for entry in self.egress)
 
     def keys(self) -> Iterator[Key]:
         """The keys of its groups that exist whatever pods there are."""
@@ -71,17 +92,9 @@ class Parsed(Struct, frozen=True):
         if Direction.EGRESS in self.policy.directions:
             yield self.egress_key
 
-    def wide(self, version: int, span: Span) -> bool:
-        """Whether an egress rule allows this port at all addresses of an IP version."""
-        return any(
-            any(each.covers(span) for each in entry.spans)
-            and (entry.anybody or entry.addresses.get(version) == WHOLE[version])
-            for entry in self.egress
-        )
-
     def terms(self) -> Iterator[Term]:
         """All terms that its rules name, some more than once."""
-        for entry in (*self.ingress, *self.egress):
+        for entry in (*self.ingress, *self.egress.entries):
             yield from entry.terms
             yield from entry.named
             for terms in entry.named_in.values():
@@ -95,7 +108,8 @@ def parse(policy: NetworkPolicy, pods: Mapping[int, Ranges]) -> Parsed:
     """
     ingress = tuple(_entry(rule, policy.namespace) for rule in policy.rules(Direction.INGRESS))
     egress = tuple(_with_named(rule, policy.namespace, pods) for rule in policy.rules(Direction.EGRESS))
-    return Parsed(policy, ingress, egress, frozenset(name for entry in ingress for name in entry.names))
+    names = frozenset(name for entry in ingress for name in entry.names)
+    return Parsed(policy, ingress, Egress(_meaning(egress), egress), names)
 
 
 def span_of(port: NamedPort) -> Span:
@@ -142,6 +156,11 @@ def _entry(rule: PolicyRule, namespace: str) -> Entry:
         else (EVERY_PORT,),
         names=frozenset((port.port, port.protocol) for port in rule.ports if isinstance(port.port, str)),
     )
+
+
+def _meaning(entries: tuple[Entry, ...]) -> str:
+    said = sorted({entry.meaning for entry in entries})
+    return hashlib.sha256("|".join(said).encode()).hexdigest()[:16]
 
 
 def _with_named(rule: PolicyRule, namespace: str, pods: Mapping[int, Ranges]) -> Entry:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kuryrctl.core.cluster import FINISHED_PHASES, Namespace, Pod
 from kuryrctl.core.policy.clients import Client, client_key
-from kuryrctl.core.policy.entries import ByAddress, Parsed, parse
+from kuryrctl.core.policy.entries import ByAddress, Egress, Parsed, parse
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
 from kuryrctl.core.policy.peers import (
     EVERY_POD,
@@ -36,14 +36,14 @@ OPEN_EGRESS: Key = "security-group/open-egress"
 class Changes:
     """What follows from a change: `pods` (uids) and `groups` as in `compiler.Touched`.
 
-    The rest is to be looked at again: `policies`; `services`, those at the `addresses`, those of the `namespaces`;
-    `endpoints`: pods (uids) that may need rules to reach themselves.
+    The rest is to be looked at again: `egress` (ids) that no policy said before, or none says now; `services`, those at
+    the `addresses`, those of the `namespaces`; `endpoints`: pods (uids) that may need rules to reach themselves.
     """
 
     def __init__(self) -> None:
         self.pods: set[str] = set()
         self.groups: set[Key] = set()
-        self.policies: set[str] = set()
+        self.egress: set[str] = set()
         self.services: set[str] = set()
         self.addresses: set[Address] = set()
         self.namespaces: set[str] = set()
@@ -61,20 +61,27 @@ class Index:
         self.peers = Peers()
         self.policies: dict[str, Parsed] = {}
         self.pods: dict[str, Pod] = {}
-        self.selected: dict[Key, set[PodClass]] = defaultdict(set)
-        """The classes that carry an ingress group."""
+        self.egress: dict[str, Egress] = {}
+        """What the egress rules of policies say, by its id."""
+        self.carriers: dict[Key, set[PodClass]] = defaultdict(set)
+        """The classes that carry an ingress group, or the group by which clients reach Services."""
         self.owner: dict[Key, str] = {}
         """The policies of the groups that exist whoever carries them."""
         self.clients: dict[Key, Client] = {}
         self.by_address: dict[ByAddress, set[str]] = defaultdict(set)
-        """The policies that let out by address, and how."""
+        """The egress (ids) that allows by address, and how."""
+        self.naming: dict[str, set[str]] = defaultdict(set)
+        """The egress (ids) that names a term (its id)."""
         self._by_namespace: dict[str, dict[str, Parsed]] = defaultdict(dict)
+        self._saying: dict[str, set[str]] = {}
+        self._alike: dict[tuple[str, ...], Client] = {}
         self._clients_of: dict[str, set[Client]] = defaultdict(set)
         self._class_of: dict[str, PodClass] = {}
         self._classes: dict[object, PodClass] = {}
         self._classes_in: dict[str, set[PodClass]] = defaultdict(set)
         self._named: dict[PortName, set[PodClass]] = defaultdict(set)
         self._in_blocks: dict[PortName, set[str]] = defaultdict(set)
+        self._addresses: dict[str, tuple[Address, ...]] = {}
         self._at: dict[Address, tuple[str, ...]] = {}
 
     # Questions -------------------------------------------------------------------------------------------------------
@@ -95,24 +102,24 @@ class Index:
         for pods in self._named.get(name, ()):
             for port in pods.ports:
                 if port[:2] == name:
-                    yield from ((port[2], where) for uid in pods.pods for where in _addresses(self.pods[uid]))
+                    yield from ((port[2], where) for uid in pods.pods for where in self.addresses(uid))
 
     def ingress_of(self, key: Key) -> tuple[Parsed, frozenset[NamedPort]] | None:
         """The policy of an ingress group, and the named ports of those that carry it; None: no such group."""
         if key in self.owner:
             return self.policies[self.owner[key]], frozenset()
-        for pods in self.selected.get(key, ()):
+        for pods in self.carriers.get(key, ()):
             named = (self.policies[name] for name in pods.ingress)
             return next(policy for policy in named if _ingress_key(policy, pods) == key), pods.ports
         return None
 
-    def clients_of(self, policy: str) -> set[Client]:
-        """The clients that a policy is one of."""
-        return self._clients_of.get(policy, set())
+    def clients_of(self, egress: str) -> set[Client]:
+        """The clients of whom this egress (its id) is a part."""
+        return self._clients_of.get(egress, set())
 
     def addresses(self, uid: str) -> tuple[Address, ...]:
         """A pod's addresses; none where it has none yet, or is none of ours."""
-        return _addresses(self.pods.get(uid))
+        return self._addresses.get(uid, ())
 
     def pods_at(self, where: Address) -> tuple[str, ...]:
         """The uids of the pods that report this address."""
@@ -143,7 +150,8 @@ class Index:
             if len(new.pods) == 1:
                 self._born(new, changes)
             self._leave(pod.uid, old, changes)
-        self._move(before, pod, old, new, changes)
+        if before is None or old is not new or before.ips != pod.ips:
+            self._move(pod.uid, pod.ips, old, new, changes)
         return None
 
     def drop_pod(self, uid: str, changes: Changes) -> None:
@@ -153,7 +161,7 @@ class Index:
             return
         changes.pods.add(uid)
         self._leave(uid, old, changes)
-        self._move(before, None, old, None, changes)
+        self._move(uid, (), old, None, changes)
         del self.pods[uid]
 
     def _leave(self, uid: str, old: PodClass | None, changes: Changes) -> None:
@@ -175,25 +183,25 @@ class Index:
         self._refresh(new, changes)
 
     def _move(
-        self, before: Pod | None, now: Pod | None, old: PodClass | None, new: PodClass | None, changes: Changes
+        self, uid: str, ips: tuple[str, ...], old: PodClass | None, new: PodClass | None, changes: Changes
     ) -> None:
-        """A pod's address or class may have changed: look again at who depends on it."""
-        if old is new and before is not None and now is not None and before.ips == now.ips:
-            return
-        left, come = set(_addresses(before)), set(_addresses(now))
-        uid = (before or now).uid  # type: ignore[union-attr]
-        for where in left - come:
+        """A pod's address or class changed: look again at who depends on it."""
+        before, now = self.addresses(uid), tuple(map(address, ips))
+        for where in set(before) - set(now):
             self._at[where] = tuple(other for other in self._at[where] if other != uid)
             if not self._at[where]:
                 del self._at[where]
-        for where in come - left:
+        for where in set(now) - set(before):
             self._at[where] = (*self.pods_at(where), uid)
-        changes.addresses |= left | come
+        self._addresses[uid] = now
+        if new is None:
+            del self._addresses[uid]
+        changes.addresses.update(before, now)
         changes.endpoints.add(uid)
         for pods in (old, new):
             for port in pods.ports if pods else ():
-                for name in self._in_blocks.get(port[:2], ()):
-                    self.touch_egress(name, changes)
+                for id_ in self._in_blocks.get(port[:2], ()):
+                    self.touch_egress(id_, changes)
 
     def _class(self, pod: Pod) -> PodClass:
         ports = named_ports(pod)
@@ -210,10 +218,11 @@ class Index:
             if number:
                 changes.groups.add(membership_key((id_, number)))
                 for user in self.peers.users(id_):
-                    self.touch_egress(user, changes)
+                    self.touch_egress(self.policies[user].egress.id, changes)
         self._isolate(pods)
-        self._select(pods, ingress_groups, changes)
-        self._join(pods, client, changes)
+        self._carry(pods, {*ingress_groups, client}, changes)
+        if pods.client is not None and pods.pods:
+            self._link(pods.client, pods.egress, changes)
         pods.groups = self._groups(pods)
         if pods.groups != groups:
             changes.pods |= pods.pods
@@ -233,36 +242,48 @@ class Index:
         pods.ingress = tuple(sorted(each.policy.full_name for each in ingress))
         pods.ingress_groups = tuple(sorted(_ingress_key(each, pods) for each in ingress))
         pods.egress = tuple(sorted(each.policy.full_name for each in egress))
-        pods.client = client_key(egress) if egress and not any(each.opens_egress for each in egress) else None
+        pods.client = client_key(egress) if egress and not any(each.egress.opens_all for each in egress) else None
 
-    def _select(self, pods: PodClass, before: tuple[Key, ...], changes: Changes) -> None:
-        now = set(pods.ingress_groups) if pods.pods else set()
-        for key in set(before) - now:
-            self.selected[key].discard(pods)
-            if not self.selected[key]:
+    def _carry(self, pods: PodClass, before: set[Key | None], changes: Changes) -> None:
+        """Note which of the groups that exist only while somebody carries them these pods carry from now on."""
+        now = {*pods.ingress_groups, pods.client} if pods.pods else set()
+        for key in filter(None, before - now):
+            self.carriers[key].discard(pods)
+            if not self.carriers[key]:
+                del self.carriers[key]
+                self._unlink(key)
                 changes.groups.add(key)
-        for key in now:
-            if not self.selected[key]:
+        for key in filter(None, now):
+            if key not in self.carriers:
                 changes.groups.add(key)
-            self.selected[key].add(pods)
+            self.carriers[key].add(pods)
 
-    def _join(self, pods: PodClass, before: Key | None, changes: Changes) -> None:
-        now = pods.client if pods.pods else None
-        if before in self.clients and before != now:
-            client = self.clients[before]
-            client.classes.discard(pods)
-            if not client.classes:
-                del self.clients[client.key]
-                for name in client.policies:
-                    self._clients_of[name].discard(client)
-                changes.groups.add(client.key)
-        if now is not None:
-            if now not in self.clients:
-                self.clients[now] = Client(now, pods.egress)
-                for name in pods.egress:
-                    self._clients_of[name].add(self.clients[now])
-                changes.groups.add(now)
-            self.clients[now].classes.add(pods)
+    def _link(self, key: Key, policies: Iterable[str], changes: Changes) -> None:
+        """Note which client a group is for."""
+        egress = {parsed.egress.id: parsed.egress for parsed in map(self.policies.__getitem__, policies)}
+        ids = tuple(sorted(egress))
+        client = self._alike.get(ids)
+        if client is not None and self.clients.get(key) is client:
+            return
+        if client is None:
+            client = self._alike[ids] = Client(egress[id_] for id_ in ids)
+            for id_ in ids:
+                self._clients_of[id_].add(client)
+        self._unlink(key)
+        self.clients[key] = client
+        client.keys.add(key)
+        changes.groups.add(key)
+
+    def _unlink(self, key: Key) -> None:
+        """Forget which client a group is for, and the client, if it was the last one's."""
+        client = self.clients.pop(key, None)
+        if client is None:
+            return
+        client.keys.discard(key)
+        if not client.keys:
+            del self._alike[tuple(each.id for each in client.egress)]
+            for each in client.egress:
+                self._clients_of[each.id].discard(client)
 
     def _groups(self, pods: PodClass) -> tuple[Key, ...]:
         keys: set[Key] = {EVERY_POD, *map(membership_key, pods.memberships)}
@@ -319,24 +340,39 @@ class Index:
 
     def _turn(self, name: str, before: Parsed | None, now: Parsed | None, changes: Changes) -> None:
         """Put `now` in the place of `before`; None is no policy."""
-        changes.policies.add(name)
         if before is not None:
             self._touch(name, changes)
-            self._note(before, set.discard)
             del self.policies[name], self._by_namespace[before.policy.namespace][name]
         if now is not None:
             self.policies[name] = self._by_namespace[now.policy.namespace][name] = now
-            self._note(now, set.add)
         for key in before.keys() if before else ():
             del self.owner[key]
+        self._turn_egress(name, before.egress if before else None, now.egress if now else None, changes)
         for pods in self._turn_terms(name, before, now, changes) | self._classes_in[name.partition("/")[0]]:
             self._refresh(pods, changes)
         if now is not None:
             self.owner.update(dict.fromkeys(now.keys(), name))
             self._touch(name, changes)
-        for client in self._clients_of[name]:
-            client.gates = None
-            changes.endpoints.update(uid for pods in client.classes for uid in pods.pods)
+
+    def _turn_egress(self, name: str, before: Egress | None, now: Egress | None, changes: Changes) -> None:
+        """A policy says `now` instead of `before`: note what nobody said, or says any more."""
+        if before == now:
+            return
+        if now is not None:
+            self._saying.setdefault(now.id, set()).add(name)
+            if now.id not in self.egress:
+                self.egress[now.id] = now
+                self._note(now, set.add)
+                changes.egress.add(now.id)
+        if before is not None:
+            self._saying[before.id].discard(name)
+            if not self._saying[before.id]:
+                del self.egress[before.id], self._saying[before.id]
+                self._note(before, set.discard)
+                changes.egress.add(before.id)
+        for pods in self._classes_in[name.partition("/")[0]]:
+            if name in pods.egress:
+                changes.endpoints |= pods.pods
 
     def _turn_terms(self, name: str, before: Parsed | None, now: Parsed | None, changes: Changes) -> set[PodClass]:
         """Use the terms of `now` instead of those of `before`; the classes that carry other groups because of it."""
@@ -362,25 +398,29 @@ class Index:
         places = [each.scope] if isinstance(each.scope, str) else list(self._classes_in)
         return {pods for place in places for pods in self._classes_in.get(place, ()) if self.peers.matches(each, pods)}
 
-    def _note(self, policy: Parsed, do: Callable[[set[str], str], None]) -> None:
-        """Note what a policy allows by address, or forget it."""
-        for entry in policy.egress:
+    def _note(self, egress: Egress, do: Callable[[set[str], str], None]) -> None:
+        """Note what is allowed by address, or forget it."""
+        for entry in egress.entries:
             for name in entry.names if entry.addresses.keys() - entry.named_in.keys() else ():
-                do(self._in_blocks[name], policy.policy.full_name)
+                do(self._in_blocks[name], egress.id)
             if entry.anybody or entry.addresses:
-                do(self.by_address[entry.by_address], policy.policy.full_name)
+                do(self.by_address[entry.by_address], egress.id)
+            for term in (*entry.terms, *entry.named):
+                do(self.naming[term.id], egress.id)
 
     def _touch(self, name: str, changes: Changes) -> None:
         policy = self.policies[name]
         changes.groups.update(policy.keys())
         for pods in self._classes_in.get(policy.policy.namespace, ()):
             changes.groups.update(key for key in pods.ingress_groups if policy.policy.uid in key)
-        self.touch_egress(name, changes)
+            if pods.client is not None and name in pods.egress:
+                changes.groups.add(pods.client)
 
-    def touch_egress(self, name: str, changes: Changes) -> None:
-        """A policy's egress rules may differ, and with them what its clients need."""
-        changes.groups.add(self.policies[name].egress_key)
-        changes.groups.update(client.key for client in self._clients_of.get(name, ()))
+    def touch_egress(self, id_: str, changes: Changes) -> None:
+        """What rules these are in the cloud may differ, and with them what their clients need."""
+        changes.groups.update(self.policies[name].egress_key for name in self._saying[id_])
+        for client in self.clients_of(id_):
+            changes.groups |= client.keys
 
 
 def _ingress_key(policy: Parsed, pods: PodClass) -> Key:
@@ -394,7 +434,3 @@ def _ingress_key(policy: Parsed, pods: PodClass) -> Key:
 
 def _class_id(namespace: str, labels: Mapping[str, str], ports: frozenset[NamedPort]) -> object:
     return namespace, frozenset(labels.items()), ports
-
-
-def _addresses(pod: Pod | None) -> tuple[Address, ...]:
-    return tuple(address(text) for text in pod.ips) if pod is not None else ()

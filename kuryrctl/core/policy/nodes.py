@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kuryrctl.core.cluster import KuryrNode, Node
-from kuryrctl.core.policy.allowance import EVERY_PORT, Allowance, put_together, rules
+from kuryrctl.core.policy.allowance import EVERY_PORT, Allowance, put_together
+from kuryrctl.core.policy.lines import Lines, allowing
 from kuryrctl.core.policy.model import Direction
 from kuryrctl.core.policy.ranges import Range, address, union
-from kuryrctl.core.specs import Key, RuleSpec
+from kuryrctl.core.specs import Key
 
 
 class Nodes:
@@ -53,8 +54,8 @@ class Nodes:
         """The groups of all nodes."""
         return iter(self._keys.values())
 
-    def rules(self, key: Key, versions: tuple[int, ...]) -> tuple[RuleSpec, ...] | None:
-        """The rules of a node's group; None: no such group."""
+    def lines(self, key: Key, versions: tuple[int, ...]) -> Lines | None:
+        """What the rules of a node's group say; None: no such group."""
         name = self._names.get(key, "")
         if self.key(name) != key:
             return None
@@ -64,8 +65,7 @@ class Nodes:
             where.setdefault(version, []).append((number, number))
         addresses = {version: union(ranges) for version, ranges in where.items()}
         allowed = put_together([Allowance((EVERY_PORT,), addresses=addresses)])
-        both = [rule for direction in Direction for rule in rules(allowed, key, direction, versions)]
-        return tuple(sorted(both, key=lambda rule: rule.key))
+        return Lines(line for direction in Direction for line in allowing(allowed, direction, versions))
 
     def _addresses(self, name: str) -> set[str]:
         known = self._kuryr_nodes.get(name)

@@ -205,13 +205,13 @@ class Peers:
         """The policies that name a term."""
         return self._users.get(id_, set())
 
-    def naming(self, pods: PodClass) -> set[str]:
-        """The policies one of whose terms these pods are within."""
+    def terms_of(self, pods: PodClass) -> set[str]:
+        """The terms (ids) in use that these pods are within."""
         ids = {id_ for id_, _ in pods.memberships}
         for scope, whole in self._whole.items():
             if whole and self.in_scope(scope, pods.namespace):
                 ids |= whole.keys()
-        return {user for id_ in ids for user in self._users[id_]}
+        return ids
 
     def _shelves(self, each: Term) -> list[dict[str, Term]]:
         """Where a class looks for a term that may match it: as few places as possible hold it."""

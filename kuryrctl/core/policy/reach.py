@@ -6,22 +6,22 @@ Does not know: how a policy's own peers are found (`index`), how one endpoint is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from kuryrctl.core.policy.allowance import Span
 from kuryrctl.core.policy.clients import (
     Client,
     Door,
-    allowed,
+    ajar,
     opens_by_address,
-    own_fronts,
+    own_gates,
     own_key,
     reachable,
     sorted_out,
 )
-from kuryrctl.core.policy.entries import Parsed
 from kuryrctl.core.policy.index import Changes, Index
+from kuryrctl.core.policy.ranges import Ranges
 from kuryrctl.core.policy.vips import Address, Gate, Services, Translation, View
 from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.specs import Key
@@ -31,9 +31,11 @@ OwnGate: TypeAlias = tuple[Address, Gate, Span]
 
 
 class Reach:
-    """The Services, and what policies make of them. `own`: by group, the gates by which one pod reaches itself.
+    """The Services, and what policies make of them. `own`: by group, the gates by which one pod reaches
+    itself; `own_keys`: that pod's group, by its uid.
 
-    Most policies open no Service: its openers are those that may allow its first endpoint, and only they are asked on.
+    Most policies open no Service: its openers (the ids of their egress) are those that may allow its first endpoint,
+    and only they are asked on.
     """
 
     def __init__(self, index: Index) -> None:
@@ -45,6 +47,7 @@ class Reach:
         self._openers: dict[str, set[str]] = {}
         self._doors: dict[str, tuple[Door, ...]] = {}
         self.own: dict[Key, tuple[OwnGate, ...]] = {}
+        self.own_keys: dict[str, Key] = {}
 
     def put(self, thing: Service | EndpointSlice, changes: Changes) -> None:
         """A Service or a slice of its endpoints came or changed."""
@@ -54,12 +57,12 @@ class Reach:
         """A Service or a slice of its endpoints went."""
         changes.services |= self._services.drop(thing)
 
-    def gates(self, client: Client) -> list[Gate]:
-        """All VIPs' ports that a client may reach."""
-        if client.gates is None:
-            names = {name for policy in client.policies for name in self._open_to[policy]}
-            client.gates = {name: self._reachable(client, name) for name in names}
-        return [gate for gates in client.gates.values() for gate in gates]
+    def vips(self, client: Client) -> Mapping[tuple[int, Span], Ranges]:
+        """All VIPs that a client may reach, by IP version and port."""
+        if not client.asked:
+            names = {name for each in client.egress for name in self._open_to[each.id]}
+            client.learn({name: self._reachable(client, name) for name in names})
+        return client.vips
 
     def hairpins(self, key: Key) -> list[tuple[Address, Span]]:
         """The VIPs as which those who carry an ingress group see themselves, and on which ports."""
@@ -72,7 +75,6 @@ class Reach:
 
     def settle(self, changes: Changes) -> None:
         """Look again at what the changes concern. The last thing to do for every change."""
-        self._doors.clear()
         for where in changes.addresses:
             changes.services.update(self._services.at(where))
         if changes.namespaces:
@@ -80,65 +82,55 @@ class Reach:
             changes.services.update(name for name in names if name.partition("/")[0] in changes.namespaces)
         for name in changes.services:
             self._look(name, changes)
-        others = [name for name in self._services.names() if name not in changes.services] if changes.policies else []
-        for policy in changes.policies:
-            self._turn_openers(policy, changes.services, others)
+        for id_ in changes.egress:
+            self._turn_openers(id_, changes.services)
         for uid in changes.endpoints:
             self._turn_own(uid, changes)
 
-    def _turn_openers(self, policy: str, looked_at: set[str], others: list[str]) -> None:
-        """Find what a policy that came, changed or went opens now, of the `others`: those that were not looked at."""
-        opened = set(self._find_openers(policy, others)) | self._open_to[policy] & looked_at
-        for name in self._open_to[policy] - opened:
-            self._openers[name].discard(policy)
+    def _turn_openers(self, id_: str, looked_at: set[str]) -> None:
+        """Find what an egress that came or went opens now, of the Services that were not looked at."""
+        egress, peers = self._index.egress.get(id_), self._index.peers
+        opened = self._open_to[id_] & looked_at
+        if egress is not None:
+            others = ((name, doors) for name, doors in self._doors.items() if name not in looked_at)
+            opened |= {name for name, doors in others if ajar(doors, egress.entries, peers)}
+        for name in self._open_to[id_] - opened:
+            self._openers[name].discard(id_)
         for name in opened:
-            self._openers[name].add(policy)
-        self._open_to[policy] = opened
-
-    def _find_openers(self, policy: str, services: list[str]) -> Iterator[str]:
-        parsed = self._index.policies.get(policy)
-        if parsed is None:
-            return
-        for name in services:
-            firsts = [front.backends[0] for front in self._services.of(name).fronts if front.backends]
-            if any(allowed([parsed], self._index.peers, self._index.classes_at, *first) for first in firsts):
-                yield name
+            self._openers[name].add(id_)
+        self._open_to[id_] = opened
 
     def _openers_of(self, view: View) -> set[str]:
-        """The policies that may allow the first endpoint of one of the fronts."""
-        found: set[str] = set()
-        for front in view.fronts:
-            for _, where in front.backends[:1]:
-                for pods in self._index.classes_at(where):
-                    found |= self._index.peers.naming(pods)
-        for how, policies in self._index.by_address.items():
-            if policies and opens_by_address(how, view):
-                found |= policies
+        """The egress (ids) that may allow the first endpoint of one of the fronts."""
+        index = self._index
+        firsts = {where for front in view.fronts for _, where in front.backends[:1]}
+        classes = {pods for where in firsts for pods in index.classes_at(where)}
+        terms = {term for pods in classes for term in index.peers.terms_of(pods)}
+        found = {id_ for term in terms for id_ in index.naming.get(term, ())}
+        for how, ids in index.by_address.items():
+            if ids and opens_by_address(how, view):
+                found |= ids
         return found
 
     def _look(self, name: str, changes: Changes) -> None:
         before, now, turned = self._services.look(name)
+        self._doors[name] = sorted_out(now, self._index.classes_at)
         for where in before.endpoints | now.endpoints:
             changes.endpoints.update(self._index.pods_at(where))
         self._turn_hairpins(name, before, now, changes)
         openers, before_openers = self._openers_of(now), self._openers.get(name, set())
         self._openers[name] = openers
-        for policy in before_openers - openers:
-            self._open_to[policy].discard(name)
-        for policy in openers:
-            self._open_to[policy].add(name)
-        for client in {each for policy in openers | before_openers for each in self._index.clients_of(policy)}:
-            if client.gates is None:
-                changes.groups.add(client.key)
-                continue
-            gates = self._reachable(client, name)
-            if gates != client.gates.get(name, ()):
-                changes.groups.add(client.key)
-            client.gates[name] = gates
+        for id_ in before_openers - openers:
+            self._open_to[id_].discard(name)
+        for id_ in openers:
+            self._open_to[id_].add(name)
+        for client in {each for id_ in openers | before_openers for each in self._index.clients_of(id_)}:
+            if not client.asked or client.turn(name, self._reachable(client, name)):
+                changes.groups |= client.keys
         for version, span, _ in turned:
-            for each in self._index.policies.values():
+            for each in self._index.egress.values():
                 if each.wide(version, span):
-                    self._index.touch_egress(each.policy.full_name, changes)
+                    self._index.touch_egress(each.id, changes)
 
     def _turn_hairpins(self, name: str, before: View, now: View, changes: Changes) -> None:
         old = self._hairpins_of.get(name, set())
@@ -152,29 +144,24 @@ class Reach:
         self._hairpins_of[name] = new
 
     def _turn_own(self, uid: str, changes: Changes) -> None:
-        pods, key = self._index.class_of(uid), own_key(uid)
-        before = self.own.pop(key, ())
+        pods = self._index.class_of(uid)
+        before = self.own.pop(self.own_keys.pop(uid, ""), ())
         now: tuple[OwnGate, ...] = ()
         if pods is not None and pods.client is not None:
+            entries = self._index.clients[pods.client].entries
             now = tuple(
                 (where, gate, span)
                 for where in self._index.addresses(uid)
                 for name in sorted(self._services.at(where))
-                for gate, span in own_fronts(
-                    self._services.of(name), where, self._parsed(pods.egress), self._index.peers, self._index.classes_at
-                )
+                for gate, span in own_gates(self._doors[name], where, entries, self._index.peers)
             )
         if now:
+            key = self.own_keys[uid] = own_key(uid)
             self.own[key] = now
         if now != before:
-            changes.groups.add(key)
+            changes.groups.add(own_key(uid))
         if bool(now) != bool(before):
             changes.pods.add(uid)
 
     def _reachable(self, client: Client, name: str) -> tuple[Gate, ...]:
-        if name not in self._doors:
-            self._doors[name] = sorted_out(self._services.of(name), self._index.classes_at)
-        return reachable(self._doors[name], self._parsed(client.policies), self._index.peers)
-
-    def _parsed(self, policies: Iterable[str]) -> list[Parsed]:
-        return [self._index.policies[name] for name in policies]
+        return reachable(self._doors[name], client.entries, self._index.peers)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from kuryrctl.core.cluster import Pod
-from kuryrctl.core.policy import allowance, clients, compiler, entries, index, peers, reach, vips
+from kuryrctl.core.policy import allowance, clients, compiler, entries, index, peers, reach, rulebook, vips
 from kuryrctl.core.policy.allowance import Allowance, Span
 from kuryrctl.core.policy.entries import Entry, Parsed
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
@@ -221,7 +221,7 @@ def _ipv4(patch: pytest.MonkeyPatch) -> None:
         made = right(allowances)
         return msgspec.structs.replace(made, groups={to: spans for to, spans in made.groups.items() if to[0] == 4})
 
-    patch.setattr(compiler, "put_together", put_together)
+    patch.setattr(rulebook, "put_together", put_together)
 
 
 @mutant("a node is open to the pods of every node")
@@ -266,12 +266,12 @@ def _never(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reach, "reachable", lambda *about: ())
 
 
-@mutant("a VIP's rule asks one policy alone to allow all endpoints")
-def _one_policy(patch: pytest.MonkeyPatch) -> None:
+@mutant("a VIP's rule asks one rule alone to allow all endpoints")
+def _one_rule(patch: pytest.MonkeyPatch) -> None:
     right = clients.reachable
 
-    def reachable(doors: list[clients.Door], policies: list[Parsed], *about: Any) -> tuple[vips.Gate, ...]:
-        return right(doors, policies[:1], *about)
+    def reachable(doors: list[clients.Door], entries: tuple[Entry, ...], *about: Any) -> tuple[vips.Gate, ...]:
+        return right(doors, entries[:1], *about)
 
     patch.setattr(reach, "reachable", reachable)
 
@@ -289,12 +289,12 @@ def _target_port(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("blocks hold Service addresses")
 def _with_services(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(compiler, "without", lambda allowed, *_: allowed)
+    patch.setattr(rulebook, "without", lambda allowed, *_: allowed)
 
 
 @mutant("a pod does not reach itself through a VIP")
 def _no_own(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reach, "own_fronts", lambda *about: ())
+    patch.setattr(reach, "own_gates", lambda *about: ())
 
 
 @mutant("the VIP as a source is refused")

@@ -146,13 +146,16 @@ class _Trial:
         return Attempt(result, detail=os.strerror(number) if result is Result.UNREACHABLE else "")
 
     def _wait(self, events: int) -> bool:
-        """Whether the socket is ready, or has an error to tell, before the time is over."""
+        """Whether the socket is ready, or has an error to tell, before the time is over.
+
+        It looks once more at the end: on a busy machine the answer may have come while this thread waited for a core.
+        """
         poll = select.poll()
         poll.register(self._socket, events)
         while (left := self._until - time.monotonic()) > 0 and not self._stopped():
             if poll.poll(min(left, _SLICE_S) * 1000):
                 return True
-        return False
+        return bool(poll.poll(0))
 
     def _answered(self, identity: bytes, token: bytes) -> bool:
         """Whether the next packet is the answer: a raw socket hears every ICMP packet of its peer."""

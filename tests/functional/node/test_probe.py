@@ -134,6 +134,15 @@ def test_what_a_peer_answers(pod: Path, version: int, protocol: Protocol, port: 
     assert (found.round_trip_ms is not None) == (result is Result.REACHABLE)
 
 
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_an_answer_that_came_while_the_thread_waited_for_a_core_counts(pod: Path, protocol: Protocol) -> None:
+    def late() -> bool:
+        time.sleep(0.3)
+        return True
+
+    assert attempt(Target(SERVER[4], protocol, OPEN), pod, 5.0, late).result is Result.REACHABLE
+
+
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("protocol", list(Protocol))
 def test_no_way_at_all_is_unreachable_and_says_why(pod: Path, version: int, protocol: Protocol) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from random import Random
 
@@ -17,7 +18,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.policy.difference import placed
 from kuryrctl.core.policy.explain import Questions
-from kuryrctl.core.policy.sampling import Probed, Sample, judged, judged_again, passed, samples
+from kuryrctl.core.policy.sampling import DATAGRAMS, Probed, Sample, judged, judged_again, passed, samples
 from kuryrctl.core.policy.verify import verify
 from kuryrctl.core.probe import Attempt, Result
 from kuryrctl.core.saved_world import SavedWorld
@@ -131,6 +132,28 @@ def test_samples_hold_what_is_allowed_and_what_is_not_for_each_two_classes(world
     assert ("shop/db", "shop/web", False) in found
     assert samples(questions, None, 200, Random(1)) == chosen
     assert len(samples(questions, None, 3, Random(1))) == 3
+
+
+MANY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: many, namespace: shop}
+spec: {podSelector: {}, ingress: [{ports: [%s]}]}
+"""
+
+
+def test_between_two_pods_few_datagrams_are_sent() -> None:
+    """Each that finds nobody listening is answered by an ICMP message, of which the kernel sends six in a row."""
+    ports = ", ".join(f"{{port: {1000 + 2 * n}, protocol: UDP}}" for n in range(20))
+    cluster = placed(parse(SHOP.read_text() + "---" + MANY % ports, "test"), Config())
+    compiled = Policies(Config())
+    compiled.replace(cluster)
+    chosen = samples(Questions(cluster, cloud_of(cluster, compiled)), None, 10_000, Random(1))
+    sent = Counter(
+        (each.flow.source, each.flow.target, each.flow.family) for each in chosen if each.flow.protocol == "UDP"
+    )
+    assert max(sent.values()) == DATAGRAMS
+    assert {each.flow.protocol for each in chosen} == {"TCP", "UDP"}
 
 
 @pytest.mark.parametrize(

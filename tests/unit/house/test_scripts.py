@@ -13,6 +13,8 @@ import pytest
 
 from tests.repository import ROOT
 
+SPREAD = "-n auto --dist worksteal"
+AGAIN = "--reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks"
 KURYRCTL = """#!/bin/bash
 echo "kuryrctl $*" >> "$NOTES"
 case "$*" in
@@ -90,14 +92,14 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
 
     assert ran.returncode == 0, ran.stderr
     assert checkout.calls() == [
-        "pytest no-cloud -q -m not long",
+        f"pytest no-cloud -q -m not long {SPREAD}",
         "kuryrctl lab status",
         "kuryrctl lab down",
         "kuryrctl lab traces",
         "kuryrctl lab up",
         "kuryrctl lab env",
-        "pytest lab -q -m lab and (not long) --lab",
-        "pytest lab -q -m not long --lab",
+        f"pytest lab -q -m lab and (not long) --lab {AGAIN}",
+        f"pytest lab -q -m not long --lab {AGAIN}",
         "kuryrctl lab down",
         "pytest lab -q --machine-before",
     ]
@@ -116,11 +118,11 @@ def test_a_lab_that_was_down_is_taken_down_again(checkout, script):
 def test_a_lab_that_was_up_stays_up(checkout):
     assert checkout.script("scripts/test", "--long", LAB_STATUS="0").returncode == 0
     assert checkout.calls() == [
-        "pytest no-cloud -q -m long or not long",
+        f"pytest no-cloud -q -m long or not long {SPREAD}",
         "kuryrctl lab status",
         "kuryrctl lab env",
-        "pytest lab -q -m lab and (long or not long) --lab",
-        "pytest lab -q -m long or not long --lab",
+        f"pytest lab -q -m lab and (long or not long) --lab {AGAIN}",
+        f"pytest lab -q -m long or not long --lab {AGAIN}",
     ]
 
 

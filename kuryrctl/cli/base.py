@@ -91,7 +91,7 @@ class _Common(command.Command):
 
         given = vars(parsed_args)
         if given.get("world"):
-            from kuryrctl.cli.world_file import read_world
+            from kuryrctl.cli.files import read_world
 
             return Settings.of_world(read_world(parsed_args.world), parsed_args.world)
         config, origins = load(parsed_args.config, os.environ, {"cluster_id": parsed_args.cluster_id})

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kuryrctl.cli.arguments import count
 from kuryrctl.cli.base import Command
 from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
-from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.cli.files import read_file
 
 if TYPE_CHECKING:
     from kuryrctl.core.saved_plan import SavedPlan
@@ -90,38 +89,8 @@ class PlanApply(Command):
         return show_run(report, parsed_args.format, "plan applied")
 
 
-def write_plan(path: str, document: bytes) -> None:
-    """Write the plan's file. Raises Invalid (PLAN-FILE)."""
-    write_file(path, document, what="plan", code="PLAN-FILE")
-
-
-def write_file(path: str, document: bytes, *, what: str, code: str) -> None:
-    """Replace the file as a whole: who reads it meanwhile gets the old or the new one. Raises Invalid (`code`)."""
-    target = Path(path)
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        partial.write_bytes(document)
-        partial.replace(target)
-    except OSError as error:
-        raise Invalid(
-            f"the {what} cannot be written to {path}: {error.strerror or error}",
-            code=code,
-            owner=Owner.USER,
-            hint="name a file in a directory that you may write to",
-        ) from error
-
-
 def _read(path: str) -> SavedPlan:
     """The plan in a file. Raises Invalid (PLAN-FILE)."""
     from kuryrctl.core.saved_plan import MAKE_ONE, decode
 
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise Invalid(
-            f"the plan {path} cannot be read: {error.strerror or error}",
-            code="PLAN-FILE",
-            owner=Owner.USER,
-            hint=MAKE_ONE,
-        ) from error
-    return decode(data, path)
+    return decode(read_file(path, what="plan", code="PLAN-FILE", hint=MAKE_ONE), path)

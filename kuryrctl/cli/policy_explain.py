@@ -108,7 +108,7 @@ class PolicyMatrix(Command):
         choices = (chosen,) if chosen else questions.choices(ends, ends)
         cells = _cells(questions, pods, choices)
         if parsed_args.html:
-            from kuryrctl.cli.plan import write_file
+            from kuryrctl.cli.files import write_file
 
             page = _page(pods, cells, choices).encode()
             write_file(parsed_args.html, page, what="page", code="HTML-FILE")

@@ -75,7 +75,7 @@ class Reconcile(Command):
         from rich.console import Console
 
         from kuryrctl.cli.engine import engine_of
-        from kuryrctl.cli.plan import write_plan
+        from kuryrctl.cli.files import write_file
         from kuryrctl.cli.plan_view import show_plan
         from kuryrctl.core.saved_plan import encode
         from kuryrctl.kube import own_identity
@@ -83,8 +83,7 @@ class Reconcile(Command):
 
         parts, _, _ = engine_of(self.settings(parsed_args))
         saved = plan_to_save(parts, tuple(map(Kind, parsed_args.only)), made_by=own_identity(), now_s=time.time())
-        document = encode(saved)
-        write_plan(parsed_args.save_plan, document)
+        write_file(parsed_args.save_plan, encode(saved), what="plan", code="PLAN-FILE")
         if parsed_args.format != "table":
             print(as_text(saved, parsed_args.format))
         else:

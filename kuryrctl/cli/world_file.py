@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kuryrctl.cli.base import Command, ShowOne
-from kuryrctl.core.errors import Invalid, Owner
-
-if TYPE_CHECKING:
-    from kuryrctl.core.saved_world import SavedWorld
 
 
 class WorldSave(Command):
@@ -38,7 +33,7 @@ class WorldSave(Command):
         from datetime import UTC, datetime
 
         from kuryrctl.cli.engine import lease_of
-        from kuryrctl.cli.plan import write_file
+        from kuryrctl.cli.files import write_file
         from kuryrctl.cli.world import read
         from kuryrctl.core.cloud import CloudState
         from kuryrctl.core.saved_world import SavedWorld, Unread, encode
@@ -85,6 +80,7 @@ class WorldShow(ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
         """One line for each kind."""
         from kuryrctl.cli.columns import Joined
+        from kuryrctl.cli.files import read_world
 
         world = read_world(parsed_args.file)
         cluster, cloud = world.cluster, world.cloud
@@ -107,19 +103,3 @@ class WorldShow(ShowOne):
             "not_in_full": Joined([str(kind) for kind in world.unread]),
         }
         return tuple(shown), tuple(shown.values())
-
-
-def read_world(path: str) -> SavedWorld:
-    """The world in a file. Raises Invalid (WORLD-FILE)."""
-    from kuryrctl.core.saved_world import SAVE_ONE, decode
-
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise Invalid(
-            f"the world {path} cannot be read: {error.strerror or error}",
-            code="WORLD-FILE",
-            owner=Owner.USER,
-            hint=SAVE_ONE,
-        ) from error
-    return decode(data, path)

@@ -10,11 +10,11 @@ import yaml
 
 from kuryrctl.cli.base import _Common
 from kuryrctl.cli.document import as_text
+from kuryrctl.cli.files import read_world
 from kuryrctl.cli.policy_explain import PolicyExplain, PolicyMatrix
 from kuryrctl.cli.policy_verify import PolicyVerify
 from kuryrctl.cli.reconcile import Reconcile
 from kuryrctl.cli.settings import Settings
-from kuryrctl.cli.world_file import read_world
 from tests.repository import ROOT
 from tests.unit.cli.program import run
 

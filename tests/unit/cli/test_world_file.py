@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from kuryrctl.cli.files import read_world
 from kuryrctl.cli.port import PortList
 from kuryrctl.cli.reconcile import Reconcile
 from kuryrctl.cli.settings import Settings
 from kuryrctl.cli.status import Status
-from kuryrctl.cli.world_file import WorldSave, WorldShow, read_world
+from kuryrctl.cli.world_file import WorldSave, WorldShow
 from kuryrctl.core.errors import Invalid
 from kuryrctl.core.saved_world import decode, encode
 from tests.unit.cli.program import Fakes, run

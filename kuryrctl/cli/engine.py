@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from kuryrctl.cli.settings import Settings
+from kuryrctl.cli.stopping import told_to_stop
 from kuryrctl.core.errors import Unavailable
 from kuryrctl.kube import Lease, own_identity
 from kuryrctl.reconcile import AuditLog, Part, Parts, watch
@@ -66,13 +65,7 @@ def engine_when_it_answers(
 
 def watch_until_told(settings: Settings, *, max_deletes: int | None = None, part: Part | None = None) -> None:
     """Watch (only `part`, if given) until SIGTERM or SIGINT. Raises Invalid, as no time will heal that."""
-    stop = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    stop = told_to_stop()
     engine = engine_when_it_answers(settings, stop, max_deletes=max_deletes)
     if engine is not None:
         parts, kube, lease = engine

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import socket
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from kuryrctl.cli.base import Command, Lister, ShowOne, log_as_service
 from kuryrctl.cli.columns import Joined, Maybe
 from kuryrctl.cli.exit_codes import ExitCode
+from kuryrctl.cli.stopping import told_to_stop
 from kuryrctl.core.config import NodeOptions
 
 if TYPE_CHECKING:
@@ -79,9 +78,7 @@ class RunAgent(_OnNode):
         from kuryrctl.node.agent import FOLLOWED, Agent, AgentOptions, connected
 
         log_as_service()
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = told_to_stop()
         here, node = self.here(parsed_args), parsed_args.node or socket.gethostname()
         kube = self.settings(parsed_args).kube()
         options = AgentOptions(node, Path(here.socket), here.ovsdb, here.bridge)

@@ -13,10 +13,11 @@ from kuryrctl.cloud import octavia_wire, wire
 from kuryrctl.cloud.balancers import Balancers, Change
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
-from kuryrctl.cloud.octavia_wire import LISTENERS, MONITORS, POOLS, BalancerRow, Ref
+from kuryrctl.cloud.octavia_wire import LISTENERS, MONITORS, POOLS, BalancerRow, Ref, Status
 from kuryrctl.cloud.trees import Trees
+from kuryrctl.cloud.waiting import walk
 from kuryrctl.cloud.wire import Body, Resource
-from kuryrctl.core.balancers import HealthMonitor, Listener, LoadBalancer, Pool, SessionPersistence
+from kuryrctl.core.balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool, SessionPersistence
 from kuryrctl.core.errors import Conflict
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Step
@@ -120,7 +121,15 @@ class Parts:
 
     def _set_members(self, step: Step, row: BalancerRow, pool_id: str, spec: MembersSpec) -> None:
         body = {"members": octavia_wire.members_body(spec, self._ids, row.vip_subnet_id)}
-        self._balancers.change(step, row, Change("PUT", f"{POOLS.path}/{pool_id}/members", body, pool_id))
+        change = Change("PUT", f"{POOLS.path}/{pool_id}/members", body, pool_id)
+        wanted = {(member.address, member.port) for member in spec.members}
+        self._balancers.change(step, row, change, lambda status: self._members(pool_id, status) == wanted)
+
+    def _members(self, pool_id: str, status: Status) -> set[tuple[str, int]]:
+        """The addresses and ports of a pool's members: by the statuses, else (no listener uses the pool) asked for."""
+        told = next((each.members for each in walk(status) if each.id == pool_id), None)
+        found: Sequence[Status | Member] = self._trees.members(pool_id) if told is None else told
+        return {(member.address, member.protocol_port) for member in found}
 
     # --- health monitors ----------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ Does not know: the order of plans, when a step is worth it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -17,7 +18,7 @@ from kuryrctl.cloud.balancer_quota import refusal
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.meanings import OCTAVIA, PENDING
-from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerRow, BalancerTree
+from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerRow, BalancerTree, Status
 from kuryrctl.cloud.recording import Log
 from kuryrctl.cloud.trees import Trees
 from kuryrctl.cloud.waiting import Waiter, with_statuses
@@ -114,8 +115,17 @@ class Balancers:
             )
         return row
 
-    def change(self, step: Step, balancer: BalancerRow, change: Change) -> bytes:
-        """Make one change, before and after which nothing of the load balancer is pending; the answer to it."""
+    def change(
+        self,
+        step: Step,
+        balancer: BalancerRow,
+        change: Change,
+        holds: Callable[[Status], bool] = lambda _: True,
+    ) -> bytes:
+        """Make one change, before and after which nothing of the load balancer is pending; the answer to it.
+
+        It is waited for until `holds`, and a deletion until what is deleted is gone.
+        """
         self._waiter.active(balancer)
         for attempt in range(ATTEMPTS):
             try:
@@ -126,7 +136,9 @@ class Balancers:
                 self._waiter.settled(self.ours(step, balancer.id))
             else:
                 break
-        self._waiter.settled(balancer, change.touched or octavia_wire.id_in(answer) or balancer.id)
+        if change.method == "DELETE":
+            holds = partial(self._is_gone, change.path)
+        self._waiter.settled(balancer, change.touched or octavia_wire.id_in(answer) or balancer.id, holds)
         return answer
 
     def call(self, step: Step, id_: str, change: Change) -> bytes:
@@ -144,6 +156,15 @@ class Balancers:
             raise
         self._log(step, id_, call, response)
         return response.body
+
+    def _is_gone(self, path: str, _: Status) -> bool:
+        try:
+            self._client.call("GET", path)
+        except Refused as refused:
+            if refused.status == 404:
+                return True
+            raise
+        return False
 
     def _existing(self, step: Step, spec: LoadBalancerSpec, fault: Refused | KuryrError) -> BalancerRow:
         """The load balancer that this creation, or an earlier one, has made all the same; else what went wrong."""

@@ -116,6 +116,8 @@ class Status(Struct, frozen=True):
     """An object's two statuses in ``/loadbalancers/ID/status``, and those of what is below it."""
 
     id: str = ""
+    address: str = ""
+    protocol_port: int = 0
     provisioning_status: str = ""
     operating_status: str = ""
     listeners: tuple[Status, ...] = ()

@@ -78,6 +78,11 @@ class Trees:
         monitors = [self._client.get(MONITORS, pool.healthmonitor_id) for pool in pools if pool.healthmonitor_id]
         return self._assembled([row], listeners, pools, monitors)[0]
 
+    def members(self, pool_id: str) -> tuple[Member, ...]:
+        """The members of a pool as they are now, sorted by id. Raises Refused, KuryrError."""
+        resource = msgspec.structs.replace(MEMBERS, path=f"{POOLS.path}/{pool_id}{MEMBERS.path}")
+        return tuple(sorted((as_(Member, row) for row in self._client.list(resource, ())), key=lambda each: each.id))
+
     def _assembled(
         self,
         rows: Iterable[BalancerRow],
@@ -112,14 +117,12 @@ class Trees:
         if known is not None and known.mark == mark and known.settled:
             return known.members
         since_s = known.since_s if known is not None and known.mark == mark else now_s
-        resource = msgspec.structs.replace(MEMBERS, path=f"{POOLS.path}/{pool.id}{MEMBERS.path}")
         try:
-            rows = self._client.list(resource, ())
+            members = self.members(pool.id)
         except Refused as refused:
             if refused.status == 404:
                 return None
             raise
-        members = tuple(sorted((as_(Member, row) for row in rows), key=lambda member: member.id))
         moving = [pool.provisioning_status, *(member.provisioning_status for member in members)]
         settled = now_s - since_s >= SETTLED_S and not any(status.startswith(PENDING_PREFIX) for status in moving)
         with self._lock:

@@ -1,7 +1,9 @@
 """Waits until Octavia and its provider are done with a load balancer: bounded, with growing pauses.
 
 A load balancer can become ACTIVE before what is below it, which is immutable (409) until it is ACTIVE, too. One call
-tells the statuses of all of it. Does not know: what was asked for, who asked.
+tells the statuses of all of it. OVN's provider does a change of members in parts, and all is ACTIVE between them, also what
+is to be deleted (``member_create`` gives the status of every member): that nothing is pending proves no deletion.
+Does not know: what was asked for, who asked.
 """
 
 from __future__ import annotations
@@ -43,23 +45,33 @@ class Waiter:
         if row.provisioning_status.startswith(PENDING_PREFIX):
             self.settled(row)
 
-    def settled(self, balancer: BalancerRow | LoadBalancer, touched: str = "") -> Status:
-        """Wait until nothing of it is pending; the statuses then.
+    def settled(
+        self,
+        balancer: BalancerRow | LoadBalancer,
+        touched: str = "",
+        holds: Callable[[Status], bool] = lambda _: True,
+    ) -> Status:
+        """Wait until nothing of it is pending and `holds` says that a change has come to its end; the statuses then.
 
         Raises Conflict where it, or what has the id `touched` (and what is below that), is in ERROR; Retryable where
         it takes too long. What no listener uses is asked for by itself, unless `touched` is something else.
         """
-        status = self._done(balancer, touched)
-        parts = [part for each in _all(status) if each.id == touched for part in _all(each)]
-        broken = [part.id for part in parts if part.provisioning_status == ERROR]
-        if status.provisioning_status == ERROR or broken:
-            raise in_error(_name(balancer), [id_ for id_ in dict.fromkeys(broken) if id_ != balancer.id])
-        return status
+        for _ in self._looks(balancer):
+            status = self._quiet(balancer, touched)
+            if status is None:
+                continue
+            parts = [part for each in walk(status) if each.id == touched for part in walk(each)]
+            broken = [part.id for part in parts if part.provisioning_status == ERROR]
+            if status.provisioning_status == ERROR or broken:
+                raise in_error(_name(balancer), [id_ for id_ in dict.fromkeys(broken) if id_ != balancer.id])
+            if holds(status):
+                return status
+        raise AssertionError("the looks end by an exception")
 
     def not_pending(self, balancer: BalancerRow) -> None:
         """Wait until it is ACTIVE or in ERROR: either can be deleted."""
         if balancer.provisioning_status.startswith(PENDING_PREFIX):
-            self._done(balancer, balancer.id)
+            next(None for _ in self._looks(balancer) if self._quiet(balancer, balancer.id))
 
     def gone(self, balancer: BalancerRow) -> None:
         """Wait until it does not exist. Raises Conflict where its deletion ended in ERROR, Retryable."""
@@ -73,14 +85,14 @@ class Waiter:
             if row.provisioning_status == ERROR:
                 raise in_error(_name(balancer), [])
 
-    def _done(self, balancer: BalancerRow | LoadBalancer, touched: str) -> Status:
-        for _ in self._looks(balancer):
-            body = self._client.call("GET", f"{BALANCERS.path}/{balancer.id}/status").body
-            status = wire.decode_member(body, "statuses", Statuses, OCTAVIA).loadbalancer
-            told = {each.id for each in _all(status)}
-            if not _any_pending(_all(status)) and (touched in told or not self._loose_pending(balancer)):
-                return status
-        raise AssertionError("the looks end by an exception")
+    def _quiet(self, balancer: BalancerRow | LoadBalancer, touched: str) -> Status | None:
+        """The statuses, if nothing is pending."""
+        body = self._client.call("GET", f"{BALANCERS.path}/{balancer.id}/status").body
+        status = wire.decode_member(body, "statuses", Statuses, OCTAVIA).loadbalancer
+        told = {each.id for each in walk(status)}
+        if _any_pending(walk(status)) or (touched not in told and self._loose_pending(balancer)):
+            return None
+        return status
 
     def _loose_pending(self, balancer: BalancerRow | LoadBalancer) -> bool:
         """Whether a pool is pending: the statuses of those that no listener uses are told by nothing else."""
@@ -101,7 +113,7 @@ class Waiter:
 
 def with_statuses(tree: LoadBalancer, status: Status) -> LoadBalancer:
     """The tree with the statuses of a later look."""
-    later = {each.id: each for each in _all(status)}
+    later = {each.id: each for each in walk(status)}
     return msgspec.structs.replace(
         _now(tree, later),
         listeners=tuple(_now(listener, later) for listener in tree.listeners),
@@ -147,10 +159,11 @@ def _any_pending(things: Iterable[Status] | Iterable[PoolRow]) -> bool:
     return any(thing.provisioning_status.startswith(PENDING_PREFIX) for thing in things)
 
 
-def _all(status: Status) -> Iterator[Status]:
+def walk(status: Status) -> Iterator[Status]:
+    """It and everything below it."""
     yield status
     for below in (*status.listeners, *status.pools, *status.members):
-        yield from _all(below)
+        yield from walk(below)
     if status.health_monitor is not None and status.health_monitor.id:
         yield status.health_monitor
 

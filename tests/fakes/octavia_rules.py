@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -481,22 +482,24 @@ class Rules:
         self._check_lock(self._balancer(pool))
 
     def _work(self, balancer: Obj, below: Iterable[Obj]) -> None:
-        """Everything is PENDING, then the load balancer ACTIVE, a little later what is below it."""
+        """Everything is PENDING, then the load balancer ACTIVE, then its listeners, then pools, then what is below."""
         things = list(below)
         outcome = ERROR if self._fails() else ACTIVE
         for thing in (balancer, *things):
             self._status(thing, "PENDING_UPDATE" if thing["_made"] else "PENDING_CREATE")
             thing["_made"] = True
 
-        def settle(done: list[Obj]) -> None:
-            for thing in done:
-                if thing["provisioning_status"] != "PENDING_DELETE":
+        def settle(*collections: str) -> None:
+            for thing in (balancer, *things):
+                if thing["_collection"] in collections and thing["provisioning_status"] != "PENDING_DELETE":
                     self._status(thing, outcome)
                     if thing["operating_status"] == "OFFLINE":
                         thing["operating_status"] = "ONLINE"
 
-        self._after(self.active_s, lambda: settle([balancer]))
-        self._after(self.active_s + self.lag_s, lambda: settle(things))
+        for n, collections in enumerate(
+            (("loadbalancers",), ("listeners",), ("pools",), ("members", "healthmonitors"))
+        ):
+            self._after(self.active_s + n * self.lag_s / 3, partial(settle, *collections))
         self.advance(0)
 
     def _remove(self, thing: Obj, going: list[Obj]) -> None:
@@ -506,9 +509,13 @@ class Rules:
         self._leave(going)
 
     def _leave(self, going: list[Obj]) -> None:
-        """They are PENDING_DELETE, and gone when what is below a load balancer is done."""
+        """They are PENDING_DELETE, then ACTIVE for a moment (OVN does a change in parts), then gone."""
         for thing in going:
             self._status(thing, "PENDING_DELETE")
+
+        def masked() -> None:
+            for thing in going:
+                self._status(thing, ACTIVE)
 
         def gone() -> None:
             for thing in going:
@@ -517,7 +524,8 @@ class Rules:
                     if listener["default_pool_id"] == thing["id"]:
                         listener["default_pool_id"] = None
 
-        self._after(self.active_s + self.lag_s, gone)
+        self._after(self.active_s + self.lag_s, masked)
+        self._after(self.active_s + 2 * self.lag_s, gone)
         self.advance(0)
 
     def _fails(self) -> bool:

@@ -1,8 +1,8 @@
 """Waits until Octavia and its provider are done with a load balancer: bounded, with growing pauses.
 
 A load balancer can become ACTIVE before what is below it, which is immutable (409) until it is ACTIVE, too. One call
-tells the statuses of all of it. OVN's provider does a change of members in parts, and all is ACTIVE between them, also what
-is to be deleted (``member_create`` gives the status of every member): that nothing is pending proves no deletion.
+tells the statuses of all of it. OVN's provider does a change of members in parts, and between them it calls all of them
+ACTIVE, also those to be deleted (``member_create``): that nothing is pending does not prove that a deletion has ended.
 Does not know: what was asked for, who asked.
 """
 

@@ -19,7 +19,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from kuryrctl.core.cloud import CloudState
-from kuryrctl.core.cluster import ClusterState
+from kuryrctl.core.cluster import ClusterState, Pod
 from kuryrctl.core.diff import Scope
 from kuryrctl.core.errors import KuryrError, internal
 from kuryrctl.core.kinds import Kind
@@ -145,7 +145,7 @@ class Watch:
             return []
         until = turn.clock() + GATHER_S
         while (left := until - turn.clock()) > 0:
-            wait = min(QUIET_S, left) if _may_have_company(gathered[-1]) else 0.0
+            wait = min(QUIET_S, left) if may_have_company(gathered[-1]) else 0.0
             try:
                 gathered.append(self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait())
             except queue.Empty:
@@ -305,6 +305,9 @@ def _named(error: KuryrError) -> str:
     return f"{error.message} ({error.code}){f'; next: {error.hint}' if error.hint else ''}"
 
 
-def _may_have_company(message: object) -> bool:
-    """Whether more like it are likely to come at once: pods are created in droves, answers of workers are not."""
-    return isinstance(message, Changed) and message.kind is Kind.POD
+def may_have_company(message: object) -> bool:
+    """Whether more like it are likely to come at once, whose ports share its call: pods are created in droves.
+
+    A pod that has its addresses has its port, and no call changes several ports.
+    """
+    return isinstance(message, Changed) and isinstance(message.object, Pod) and not message.object.ips

@@ -9,13 +9,17 @@ import time
 from importlib import import_module
 
 import pytest
+from msgspec.structs import replace
 
 from kuryrctl.core import names
+from kuryrctl.core.cluster import Namespace, Pod
 from kuryrctl.core.errors import Unavailable
-from kuryrctl.kube import Kube, Lease
+from kuryrctl.core.kinds import Kind
+from kuryrctl.kube import Changed, Kube, Lease
 from kuryrctl.reconcile import leadership
 from kuryrctl.reconcile.leadership import Following, Keeper, Leading
-from kuryrctl.reconcile.watch import WATCHED
+from kuryrctl.reconcile.turn import Done
+from kuryrctl.reconcile.watch import WATCHED, may_have_company
 from tests.fakes.kube import FakeKube
 from tests.unit.reconcile.site import Site, eventually
 
@@ -49,6 +53,23 @@ def test_pods_created_together_share_their_calls(count: int) -> None:
         assert site.neutron.calls == {("POST", "ports"): math.ceil(count / site.config.port_batch)}
     assert served(site) == uids
     assert site.plan() == []
+
+
+POD = Pod("shop", "web-0", "uid-1", node="node1")
+
+
+@pytest.mark.parametrize(
+    ("message", "waits"),
+    [
+        (Changed(Kind.POD, POD), True),
+        (Changed(Kind.POD, replace(POD, ips=("10.65.0.5",))), False),
+        (Changed(Kind.NAMESPACE, Namespace("shop", "uid-2")), False),
+        (Done("cloud", ()), False),
+    ],
+)
+def test_only_new_pods_wait_for_others(message: object, waits: bool) -> None:
+    """What a pod with a port gets by a new label is a call of its own: waiting would only make it later."""
+    assert may_have_company(message) is waits
 
 
 def test_a_once_run_shares_calls_the_same_way() -> None:

@@ -66,11 +66,10 @@ class Services:
     sleep: Callable[[float], None]
     vip_port: str
 
-    def __init__(self, world: World, octavia: Transport, other: Transport, admin: Transport) -> None:
+    def __init__(self, world: World, octavia: Transport, member: Transport, other: Transport, admin: Transport) -> None:
         self.world = world
         self.octavia = Losing(octavia)
-        self.other = other
-        self.admin = admin
+        self.member, self.other, self.admin = member, other, admin
         self._names = 0
 
     # --- life --------------------------------------------------------------------------------------------------

@@ -70,9 +70,17 @@ def world(cloud: World) -> Iterator[World]:
     cloud.clean()
 
 
+@pytest.fixture(scope="session")
+def services_network(cloud: World) -> World:
+    """The network of Services behind a router to the external one."""
+    cloud.services.set_up()
+    return cloud
+
+
 @pytest.fixture
-def services(world: World) -> Iterator[Services]:
-    """The network of Services behind a router to the external one, and an Octavia without load balancers of it."""
-    world.services.set_up()
+def services(services_network: World, world: World) -> Iterator[Services]:
+    """The same cloud's Octavia, without load balancers of the case."""
+    assert services_network is world
+    world.services.begin()
     yield world.services
     world.services.clean()

@@ -139,6 +139,7 @@ def access_rules() -> tuple[AccessRule, ...]:
         AccessRule("network", "GET", "/v2.0/security-group-rules"),
         AccessRule("network", "POST", "/v2.0/security-group-rules"),
         AccessRule("network", "DELETE", "/v2.0/security-group-rules/*"),
+        AccessRule("network", "DELETE", "/v2.0/floatingips/*/tags/*"),
         AccessRule("network", "GET", "/v2.0/trunks"),
         AccessRule("network", "GET", "/v2.0/quotas/*/details"),
         AccessRule("load-balancer", "GET", "/v2/lbaas/loadbalancers/*/status"),

@@ -29,9 +29,9 @@ T = TypeVar("T", bound=Struct)
 
 
 class Ref(Struct, frozen=True):
-    """Another object, by its id."""
+    """Another object, by its id; empty in a list's listener whose load balancer is being deleted (``[{}]``)."""
 
-    id: str
+    id: str = ""
 
 
 class BalancerRow(Struct, frozen=True, weakref=True):

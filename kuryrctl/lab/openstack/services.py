@@ -114,6 +114,7 @@ def _serve(context: Context, service: str) -> None:
         command = _program(layout, "serve.py", application, PORTS[service], SERVER_THREADS[service])
         command += database.filling(layout, service)
         if service == "octavia":
+            database.give_up_pending(layout)
             command += ["--config-file", str(configuration)]
         processes.start(service, command, env=environment)
     wait_until(

@@ -13,7 +13,10 @@ from kuryrctl.cli.running import add_run_options, refuse_to_write_a_world, run_a
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.kinds import Kind
 
-KINDS = (Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE, Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE)
+KINDS = (
+    *(Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE, Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE),
+    *(Kind.LOAD_BALANCER, Kind.LISTENER, Kind.POOL, Kind.MEMBER, Kind.HEALTH_MONITOR, Kind.FLOATING_IP, Kind.SERVICE),
+)
 """The kinds that a run's steps are about."""
 
 

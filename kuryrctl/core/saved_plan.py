@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from msgspec import Struct
 
+from kuryrctl.core import saved_services
 from kuryrctl.core.cloud import Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet
 from kuryrctl.core.cluster import Interface, KuryrNode, KuryrPort, Node, Pod
 from kuryrctl.core.diff import Difference, World
@@ -223,7 +224,7 @@ def _references(spec: Spec | None) -> tuple[Key, ...]:
             return (spec.network, *(address.subnet for address in spec.addresses), *spec.security_groups)
         case KuryrPortSpec() | KuryrNodeSpec():
             return ("network/pods", spec.port)
-    return ()
+    return saved_services.references(spec)
 
 
 def _seen(kind: Kind, key: Key, id_: str, world: World) -> Seen:
@@ -233,6 +234,8 @@ def _seen(kind: Kind, key: Key, id_: str, world: World) -> Seen:
 
 def _fields(kind: Kind, key: Key, id_: str, world: World) -> Fields | None:
     """What matters of the object, or None where it does not exist. With an id, it must be the one with this id."""
+    if kind in saved_services.KINDS:
+        return saved_services.fields(kind, key, id_, world)
     thing = _find(kind, key, id_, world)
     return None if thing is None else _managed(thing)
 

@@ -17,6 +17,7 @@ import queue
 import threading
 
 from kuryrctl.core.diff import Difference, Scope
+from kuryrctl.core.diff_services import Remedy
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Informer, Kube, Message
 from kuryrctl.reconcile.audit import AuditLog
@@ -26,6 +27,7 @@ from kuryrctl.reconcile.once import dry_run, once
 from kuryrctl.reconcile.policy_part import Part, policies
 from kuryrctl.reconcile.report import Failure, Report
 from kuryrctl.reconcile.saved import apply_plan, plan_to_save
+from kuryrctl.reconcile.service_part import services
 from kuryrctl.reconcile.turn import Parts
 from kuryrctl.reconcile.watch import Watch
 
@@ -35,6 +37,7 @@ __all__ = [
     "Failure",
     "Part",
     "Parts",
+    "Remedy",
     "Report",
     "Scope",
     "apply_plan",
@@ -42,6 +45,7 @@ __all__ = [
     "once",
     "plan_to_save",
     "policies",
+    "services",
     "watch",
 ]
 

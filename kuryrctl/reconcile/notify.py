@@ -1,4 +1,4 @@
-"""Telling users why a pod has no network, or a policy no effect: Kubernetes Events with stable reasons.
+"""Telling users why a pod has no network, a policy no effect, a Service no load balancer: Events with stable reasons.
 
 Does not know: when a step is tried again.
 """
@@ -7,27 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TypeAlias
 
 from kuryrctl.core.cluster import Pod
 from kuryrctl.core.errors import KuryrError, Retryable
+from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Step
 from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key
-from kuryrctl.core.subjects import CLUSTER, subject_of_key, uid_of_key
+from kuryrctl.core.subjects import CLUSTER, Subject, subject_of_key, uid_of_key
 from kuryrctl.kube import ObjectRef
 from kuryrctl.reconcile.contracts import Cluster
 from kuryrctl.reconcile.schedule import STALE_CODES, Fault
 from kuryrctl.reconcile.state import State
 
+Whom: TypeAlias = Pod | NetworkPolicy | Service
 REASONS = {
     "NET-QUOTA": "KuryrQuotaExceeded",
     "QUOTA-SHORT": "KuryrQuotaExceeded",
     "NET-NO-ADDRESS": "KuryrNoFreeAddress",
     "NET-ADDRESS-TAKEN": "KuryrAddressTaken",
+    "OCT-QUOTA": "KuryrQuotaExceeded",
+    "OCT-NO-ADDRESS": "KuryrNoFreeAddress",
+    "OCT-ADDRESS-TAKEN": "KuryrAddressTaken",
 }
 POD_REASON = "KuryrPortFailed"
 POLICY_REASON = "KuryrPolicyFailed"
+SERVICE_REASON = "KuryrLoadBalancerFailed"
+NOTE_REASONS = {FindingCode.BROKEN: "KuryrLoadBalancerBroken", FindingCode.REFUSED: "KuryrServiceRefused"}
+"""Of what is found out about a Service, and no step of a plan changes: the reasons of what its owner is told."""
 LEASE_LOST = "LEASE-LOST"
 PATIENCE = 3
 """How often something that may pass by itself has to fail before people are told."""
@@ -37,7 +47,7 @@ ALIKE_S = 60.0
 
 
 class Teller:
-    """Writes Events on pods and NetworkPolicies; `submit` runs a job beside the steps. Owned by the turn thread."""
+    """Writes Events on users' objects; `submit` runs a job beside the steps. Owned by the turn thread."""
 
     def __init__(self, cluster: Cluster, state: State, submit: Callable[[Callable[[], None]], None]) -> None:
         self._cluster = cluster
@@ -45,6 +55,7 @@ class Teller:
         self._submit = submit
         self._told: dict[tuple[str, str], tuple[Key, float]] = {}
         self._short: set[str] = set()
+        self._noted: dict[str, frozenset[str]] = {}
 
     def faults(self, faults: Iterable[Fault], now: float) -> None:
         """Tell of what failed at `now` (monotonic seconds): of many rules of a policy that fail alike, of one."""
@@ -79,24 +90,51 @@ class Teller:
                     self._short.add(whom.uid)
                     self._tell(whom, error)
 
-    def _concerned(self, step: Step) -> Iterator[Pod | NetworkPolicy]:
-        """The pod whose port or KuryrPort it is, or the policies whose group it is, or whose rules name that group."""
+    def notes(self, subject: Subject, found: Iterable[Finding]) -> None:
+        """Tell a Service's owner what it asks for and does not get: each thing once while it lasts."""
+        role, _, uid = subject.partition("/")
+        if role != Kind.SERVICE:
+            return
+        service = self._state.balancing.services.get(uid)
+        told = self._noted.pop(uid, frozenset())
+        notes = {each.message: each for each in found if each.code in NOTE_REASONS}
+        if service is None or not notes:
+            return
+        self._noted[uid] = frozenset(notes)
+        for message, note in notes.items():
+            if message not in told:
+                args = ObjectRef.of(service), "Warning", NOTE_REASONS[note.code], message
+                self._submit(partial(self._cluster.event, *args))
+
+    def _concerned(self, step: Step) -> Iterator[Whom]:
+        """The pod whose port or KuryrPort it is, the Service whose load balancer, floating IP or status.
+
+        Of a group the policies whose group it is, or whose rules name it.
+        """
         subject = subject_of_key(step.key)
         if step.kind in (Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE) and subject != CLUSTER:
             yield from self._state.policing.policies_with(subject)
             return
-        pod = self._state.pods.get(uid_of_key(step.key))
-        if pod is not None:
-            yield pod
+        uid = uid_of_key(step.key)
+        whom = self._state.pods.get(uid) or self._state.balancing.services.get(uid)
+        if whom is not None:
+            yield whom
 
-    def _tell(self, whom: Pod | NetworkPolicy, error: KuryrError) -> None:
+    def _tell(self, whom: Whom, error: KuryrError) -> None:
         args = ObjectRef.of(whom), "Warning", reason(error, whom), text(error)
         self._submit(partial(self._cluster.event, *args))
 
 
-def reason(error: KuryrError, whom: Pod | NetworkPolicy) -> str:
+def reason(error: KuryrError, whom: Whom) -> str:
     """The reason of the Event about an error."""
-    return REASONS.get(error.code, POD_REASON if isinstance(whom, Pod) else POLICY_REASON)
+    match whom:
+        case Pod():
+            usual = POD_REASON
+        case Service():
+            usual = SERVICE_REASON
+        case NetworkPolicy():
+            usual = POLICY_REASON
+    return REASONS.get(error.code, usual)
 
 
 def worth_telling(fault: Fault) -> bool:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.config import Config
 from kuryrctl.core.diff import POLICY_KINDS, Difference, Scope
 from kuryrctl.core.errors import KuryrError, Retryable
+from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import chosen
 from kuryrctl.core.specs import kind_of_key
+from kuryrctl.reconcile.balancing import BALANCING_KINDS
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.leadership import Keeper
 from kuryrctl.reconcile.policy_part import Part
@@ -27,7 +28,12 @@ from kuryrctl.reconcile.turn import Done, Parts, Turn
 
 TRIES = 3
 """How often a run tries a step or an observation whose failure may pass by itself, and how often it observes anew."""
+PENDING_RESTS = 4
+"""After so many first rests a load balancer is looked at again that was left at work by somebody else, or by a run
+that died."""
 STOP_S = 10.0
+NO_OCTAVIA = "OCT-NONE"
+"""A cloud without load balancers: its operator's choice, so no failure of a run."""
 
 
 def dry_run(
@@ -40,7 +46,8 @@ def dry_run(
     with looking(parts, scope, only) as turn:
         if part:
             part(turn)
-        return turn.difference()
+        found = turn.difference()
+        return Difference(found.plan, (*found.findings, *map(_unread, turn.unread)))
 
 
 def once(
@@ -97,6 +104,7 @@ def leading(parts: Parts, lease: Lease, scope: Scope, wait_s: float) -> Iterator
 def narrow(turn: Turn, only: Collection[Kind]) -> None:
     """Let the turn do only steps of these kinds; a step that first needs one of another kind is left out, too."""
     if only:
+        turn.about = frozenset(only)
         turn.choose = partial(
             chosen, wanted=lambda step: step.kind in only and all(kind_of_key(key) in only for key in step.needs)
         )
@@ -114,14 +122,19 @@ def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
         turn.schedule.rest_no_more()
         execute(turn)
         again = [fault.until_s for fault in turn.schedule.faults if _worth_observing(fault)]
+        again += [turn.clock() + error.after_s for error in turn.unread if isinstance(error, Retryable)]
+        if turn.state.balancing.pending and turn.about & BALANCING_KINDS:
+            again.append(turn.clock() + PENDING_RESTS * turn.parts.first_rest_s)
         if last or not again:
             break
         time.sleep(max(0.0, min(again) - turn.clock()))
     turn.tell_left()
     failures = [failure(fault.error, fault.step) for fault in turn.schedule.faults]
-    failures[:0] = [failure(error) for error in (turn.withheld, turn.short) if error]
+    failed = [error for error in turn.unread if error.code != NO_OCTAVIA]
+    failures[:0] = [failure(error) for error in (*failed, turn.withheld, turn.short) if error]
     left = turn.difference()
-    return report(turn.done, failures, left.plan, left.findings)
+    findings = (*left.findings, *(_unread(error) for error in turn.unread if error.code == NO_OCTAVIA))
+    return report(turn.done, failures, left.plan, findings)
 
 
 def observe(turn: Turn) -> None:
@@ -133,7 +146,8 @@ def observe(turn: Turn) -> None:
     mark = turn.state.mark()
     cloud = turn.parts.cloud.observe(config.cluster_id, networks=networks(config))
     cluster, errors = turn.parts.cluster.observe()
-    _demand(cloud, errors.get(Kind.NAMESPACE))
+    missing: Mapping[Kind, KuryrError] = getattr(cloud, "errors", {})
+    _demand(missing, errors.get(Kind.NAMESPACE))
     turn.state.take_cloud(cloud, mark)
     turn.state.take_cluster(cluster)
     if turn.scope is Scope.PODS:
@@ -141,6 +155,9 @@ def observe(turn: Turn) -> None:
         fault = next((errors[kind] for kind in errors if kind in needed), None)
         if fault:
             raise fault
+        turn.unread = tuple(
+            {missing[kind].code: missing[kind] for kind in BALANCING_KINDS & turn.about & missing.keys()}.values()
+        )
     turn.state.prove_absent(turn.state.absent_owners())
 
 
@@ -203,9 +220,16 @@ def _passing(fault: Fault) -> bool:
     return not fault.needs_observation and isinstance(fault.error, Retryable) and fault.failures < TRIES
 
 
-def _demand(cloud: CloudState, namespaces: KuryrError | None) -> None:
-    """Without all of the cloud's kinds, what is missing cannot be told from what was not listed."""
-    errors: dict[Kind, KuryrError] = dict(getattr(cloud, "errors", {}))
-    for fault in (*errors.values(), namespaces):
+def _demand(missing: Mapping[Kind, KuryrError], namespaces: KuryrError | None) -> None:
+    """Without the cloud's kinds, what is missing cannot be told from what was not listed.
+
+    What only Services need is unknown then, and what pods and policies need is done all the same.
+    """
+    for fault in (*(error for kind, error in missing.items() if kind not in BALANCING_KINDS), namespaces):
         if fault is not None:
             raise fault
+
+
+def _unread(error: KuryrError) -> Finding:
+    """That load balancers are unknown, as a finding."""
+    return Finding(FindingCode.REFUSED, Kind.LOAD_BALANCER, "", "Services", f"{error.code}: {error.message}")

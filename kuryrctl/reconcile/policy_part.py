@@ -26,6 +26,7 @@ def policies(namespace: str = "") -> Part:
     def narrow(turn: Turn) -> None:
         part = _Part(turn, namespace)
         turn.choose = part.choose
+        turn.about = frozenset((*_GROUPS, Kind.PORT))
 
     return narrow
 

@@ -17,16 +17,21 @@ from msgspec import Struct
 from kuryrctl.core.errors import Conflict, KuryrError, Retryable
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Step
-from kuryrctl.core.specs import Key, PortSpec
+from kuryrctl.core.specs import Key, LoadBalancerSpec, PortSpec
 from kuryrctl.core.subjects import Subject, subject_of_key
 
 FIRST_REST_S = 0.5
 LONGEST_REST_S = 60.0
 STALE_REST_S = 0.1
-STALE_CODES = frozenset({"KUBE-CONFLICT", "NET-CHANGED", "NET-NEEDS"})
+STALE_CODES = frozenset({"KUBE-CONFLICT", "NET-CHANGED", "NET-NEEDS", "OCT-ADDRESS-TAKEN"})
 """Conflicts that a newer observation resolves: they say nothing about the object being wrong."""
 
-REPEATABLE = frozenset({Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE, Kind.SECURITY_GROUP_RULE, Kind.ROUTER_INTERFACE})
+REPEATABLE = frozenset(
+    {
+        *(Kind.PORT, Kind.KURYR_PORT, Kind.KURYR_NODE, Kind.SECURITY_GROUP_RULE, Kind.ROUTER_INTERFACE),
+        *(Kind.LISTENER, Kind.POOL, Kind.HEALTH_MONITOR),
+    }
+)
 """What the other side refuses to make twice. The creation of anything else is repeated after a new observation only."""
 
 
@@ -41,7 +46,7 @@ class Fault(Struct, frozen=True):
     @property
     def needs_observation(self) -> bool:
         """Whether the step may be tried again only after the world was observed anew."""
-        return self.step.action is Action.CREATE and self.step.kind not in REPEATABLE
+        return self.step.action is Action.CREATE and not _repeatable(self.step)
 
 
 class Schedule:
@@ -200,6 +205,12 @@ class Schedule:
         bound = min(LONGEST_REST_S, first * float(2 ** min(failures - 1, 16)))
         least = error.after_s if isinstance(error, Retryable) else 0.0
         return max(least, bound / 2) + self._jitter() * bound / 2
+
+
+def _repeatable(step: Step) -> bool:
+    """Whether its creation cannot make a second one: nobody gets an address that somebody has."""
+    pinned = isinstance(step.spec, LoadBalancerSpec) and step.spec.vip_address is not None
+    return pinned or step.kind in REPEATABLE
 
 
 def _takes_addresses(step: Step) -> bool:

@@ -1,30 +1,35 @@
 """The observed state as the turn thread holds it: both worlds, kept current by messages and outcomes.
 
 Owned by one thread, without locks. Every change answers which *subjects* (``pod/UID``, ``node/UID``) it concerns. Two
-kinds of knowledge live here that one observation cannot give: whose absence is proven (`gone`: a uid never comes back),
-and which objects changed after an observation began, so that it cannot take them back.
+kinds of knowledge live here that one observation cannot give: whose absence is proven (`absences`), and which objects
+changed after an observation began, so that it cannot take them back.
 Does not know: what should exist, threads, calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from types import MappingProxyType
 
 import msgspec
 
 from kuryrctl.core.cloud import CloudState, Network, Port, Router, SecurityGroup, SecurityGroupRule, Subnet
-from kuryrctl.core.cluster import FINISHED_PHASES, ClusterState, KuryrNode, KuryrPort, Namespace, Node, Pod
+from kuryrctl.core.cluster import ClusterState, KuryrNode, KuryrPort, Namespace, Node, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.diff import Evidence, World, subjects
 from kuryrctl.core.index import Own, Ports, find_own
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import NODE, POD, Identity
 from kuryrctl.core.plan import Outcome
+from kuryrctl.core.service_index import ServiceIndex
+from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.specs import KuryrNodeSpec
 from kuryrctl.core.subjects import CLUSTER, Subject, node_subject, pod_subject, subject_of_key
 from kuryrctl.kube import KubeObject
 from kuryrctl.reconcile import cloud_states
+from kuryrctl.reconcile.absences import Absences
+from kuryrctl.reconcile.balancing import BALANCING_KINDS, Balancing
 from kuryrctl.reconcile.moments import Moments, older
 from kuryrctl.reconcile.policing import Policing
 from kuryrctl.reconcile.witnesses import progress
@@ -48,12 +53,10 @@ class State:
         self.cloud = CloudState()
         self.own = _EMPTY_OWN
         self.ports = Ports(_EMPTY_OWN.identity)
-        self.gone: set[str] = set()
-        self.witnessed: set[str] = set()
-        self._known_gone: set[str] = set()
-        self._missing: dict[str, set[str]] = {}
+        self.absences = Absences()
         self._moments = Moments()
         self.policing = Policing(config, lambda: self.pods)
+        self.balancing = Balancing()
 
     # -- views
 
@@ -68,6 +71,10 @@ class State:
             ports_complete=self.ports_complete,
             groups_complete=Kind.SECURITY_GROUP in self.cloud.complete,
             policed=self.policing.view(self.ports, self.own),
+            balancers=self.balancing.index,
+            services=ServiceIndex(self.policing.services, self.policing.endpoint_slices),
+            balancers_complete=Kind.LOAD_BALANCER in self.cloud.complete,
+            floating_ips_complete=Kind.FLOATING_IP in self.cloud.complete,
         )
 
     def cluster(self) -> ClusterState:
@@ -93,19 +100,21 @@ class State:
     @property
     def evidence(self) -> Evidence:
         """Whose absence is proven."""
-        return Evidence(self.gone)
+        return Evidence(self.absences.gone)
 
     def subjects(self) -> Iterator[Subject]:
         """Everybody whom anything observed concerns."""
         return subjects(self.world())
 
     def absent_owners(self) -> set[str]:
-        """The uids that ports and KuryrPorts of ours name and that nobody has; of unknown kinds: none."""
+        """The uids that what is ours names and that nobody has; of unknown kinds: none."""
         absent: set[str] = set()
         if Kind.POD in self.complete:
             absent |= (self.ports.served(POD) | self.assignments.keys()) - self.pods.keys()
         if Kind.NODE in self.complete:
             absent |= self.ports.served(NODE) - self.nodes_by_uid.keys()
+        if Kind.SERVICE in self.complete:
+            absent |= self.balancing.index.served() - self.balancing.services.keys()
         return absent
 
     # -- the cluster
@@ -120,7 +129,7 @@ class State:
         self.kuryr_nodes = dict(observed.kuryr_nodes)
         self.policing.take(observed)
         self._rebuild()
-        self._witness(self.pods.values())
+        self.absences.finished(self.pods.values())
 
     def take_list(self, kind: Kind, items: Iterable[KubeObject]) -> set[Subject]:
         """Replace one kind by an informer's list. It proves nobody's absence alone: `take_relist` does that."""
@@ -130,10 +139,10 @@ class State:
         nodes = {item.name: item for item in listed if isinstance(item, Node)}
         match kind:
             case Kind.POD:
-                self.pods = {uid: pod for uid, pod in pods.items() if uid not in self.gone}
-                self._witness(pods.values())
+                self.pods = {uid: pod for uid, pod in pods.items() if uid not in self.absences.gone}
+                self.absences.finished(pods.values())
             case Kind.NODE:
-                self.nodes = {name: node for name, node in nodes.items() if node.uid not in self.gone}
+                self.nodes = {name: node for name, node in nodes.items() if node.uid not in self.absences.gone}
             case Kind.KURYR_PORT:
                 self.kuryr_ports = {f"{i.namespace}/{i.name}": i for i in listed if isinstance(i, KuryrPort)}
             case Kind.KURYR_NODE:
@@ -141,7 +150,7 @@ class State:
             case Kind.NAMESPACE:
                 found = [i.uid for i in listed if isinstance(i, Namespace) and i.name == "kube-system"]
                 self.kube_system_uid = found[0] if found else ""
-        self.policing.take_list(kind, listed)
+        self.policing.take_list(kind, [each for each in listed if each.uid not in self.absences.gone])
         self.complete.add(kind)
         self._rebuild()
         return before | set(self.subjects())
@@ -157,9 +166,7 @@ class State:
                 return self._kuryr_port(thing, deleted)
             case KuryrNode():
                 return self._kuryr_node(thing, deleted)
-        if isinstance(thing, Namespace) and thing.name == "kube-system":
-            self.kube_system_uid = "" if deleted else thing.uid
-        return self.policing.change(thing, deleted=deleted, moments=self._moments)
+        return self._policed(thing, deleted)
 
     def take_relist(self, observed: ClusterState, mark: int) -> None:
         """Hold a second reading, begun at `mark`, against what events told: they can be lost, and a list can be stale.
@@ -167,35 +174,34 @@ class State:
         Who is in neither is gone. Who is only in what events told is gone if the reading before said so, too. What has
         progressed further wins, of two nodes with one name the newer; what changed since `mark` is kept.
         """
-        self.policing.take_relist(observed, self._moments, mark)
+        services = {name: each for name, each in observed.services.items() if each.uid not in self.absences.gone}
+        self.policing.take_relist(msgspec.structs.replace(observed, services=services), self._moments, mark)
+        self.balancing.take(self.policing.services.values())
         if Kind.NAMESPACE in observed.complete:
             self.kube_system_uid = observed.kube_system_uid
+        changed = partial(self._moments.changed_since, mark=mark)
         if Kind.POD in observed.complete:
-            listed = {uid: pod for uid, pod in observed.pods.items() if uid not in self.gone}
+            listed = {uid: pod for uid, pod in observed.pods.items() if uid not in self.absences.gone}
             for uid, pod in listed.items():
                 known = self.pods.get(uid)
-                if not self._moments.changed_since(f"pod/{uid}", mark) and (
-                    known is None or progress(pod) >= progress(known)
-                ):
+                if not changed(f"pod/{uid}") and (known is None or progress(pod) >= progress(known)):
                     self.pods[uid] = pod
-            self._miss(
-                POD,
-                {uid for uid in self.pods if uid not in listed and not self._moments.changed_since(f"pod/{uid}", mark)},
-            )
-            self._witness(self.pods.values())
+            missing = {uid for uid in self.pods.keys() - listed.keys() if not changed(f"pod/{uid}")}
+            proven = self.absences.missed(POD, missing)
+            self.pods = {uid: pod for uid, pod in self.pods.items() if uid not in proven}
+            self.absences.finished(self.pods.values())
             self.prove_absent((self.ports.served(POD) | self.assignments.keys()) - observed.pods.keys())
         if Kind.NODE in observed.complete:
             for name, node in observed.nodes.items():
-                if node.uid not in self.gone and not self._moments.changed_since(f"node/{name}", mark):
+                if node.uid not in self.absences.gone and not changed(f"node/{name}"):
                     self.nodes[name] = self._current(node)
-            unlisted = {
-                node.uid
-                for name, node in self.nodes.items()
-                if name not in observed.nodes and not self._moments.changed_since(f"node/{name}", mark)
-            }
-            self._miss(NODE, unlisted)
+            unlisted = [name for name in self.nodes if name not in observed.nodes and not changed(f"node/{name}")]
+            proven = self.absences.missed(NODE, {self.nodes[name].uid for name in unlisted})
+            self.nodes = {name: node for name, node in self.nodes.items() if node.uid not in proven}
             self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
             self.prove_absent(self.ports.served(NODE) - {node.uid for node in observed.nodes.values()})
+        if Kind.SERVICE in observed.complete:
+            self.prove_absent(self.balancing.index.served() - {each.uid for each in services.values()})
         if Kind.KURYR_PORT in observed.complete:
             self.kuryr_ports = self._moments.merged("kuryr-port", observed.kuryr_ports, self.kuryr_ports, mark)
         if Kind.KURYR_NODE in observed.complete:
@@ -204,7 +210,8 @@ class State:
 
     def prove_absent(self, uids: Iterable[str]) -> None:
         """These owners are in no list that began after what names them was seen."""
-        self.gone |= {uid for uid in uids if uid not in self.pods and uid not in self.nodes_by_uid}
+        there = self.pods.keys() | self.nodes_by_uid.keys() | self.balancing.services.keys()
+        self.absences.prove(set(uids) - there)
 
     # -- the cloud
 
@@ -228,8 +235,9 @@ class State:
             self.ports = Ports(self.own.identity)
         self.ports.take(ports)
         self.policing.take_cloud(observed, self.own.identity, self._moments, mark)
+        self.balancing.take_cloud(observed, self.own.identity, self._moments, mark)
         self._moments.forget(mark)
-        self._forget()
+        self.absences.forget(self.absent_owners(), self.pods.keys())
 
     def fold(self, outcome: Outcome) -> set[Subject]:
         """Take the result of a step into the state."""
@@ -239,12 +247,14 @@ class State:
             return concerned
         if step.kind in (Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE) and CLUSTER not in concerned:
             return concerned | self.policing.fold(outcome, self._moments)
+        if step.kind in BALANCING_KINDS:
+            return concerned | self.balancing.fold(outcome, self._moments)
         match thing:
             case Port() if step.kind is Kind.PORT:
                 concerned |= self._carried(thing.id, thing)
                 self._moments.touch(thing.id)
-            case KuryrPort():
-                concerned |= self._kuryr_port(thing, deleted=False)
+            case KuryrPort() | Service():
+                concerned |= self.take_change(thing, deleted=False)
             case KuryrNode():
                 concerned |= self.policing.put(thing)
                 self.kuryr_nodes[thing.name] = thing
@@ -299,12 +309,11 @@ class State:
         concerned = {pod_subject(pod.uid)}
         if deleted:
             self.pods.pop(pod.uid, None)
-            self.gone.add(pod.uid)
-            self.witnessed.add(pod.uid)
+            self.absences.went(pod.uid)
             concerned |= self.policing.drop(pod)
-        elif pod.uid not in self.gone:
+        elif pod.uid not in self.absences.gone:
             self.pods[pod.uid] = pod
-            self._witness((pod,))
+            self.absences.finished((pod,))
             concerned |= self.policing.put(pod)
         return concerned
 
@@ -314,23 +323,34 @@ class State:
         if not deleted and self._current(node) is not node:
             return concerned
         self._moments.touch(f"node/{node.name}")
-        if node.uid in self.gone:
+        if node.uid in self.absences.gone:
             return concerned
         if deleted:
-            self.gone.add(node.uid)
-            self.witnessed.add(node.uid)
+            self.absences.went(node.uid)
             self.nodes_by_uid.pop(node.uid, None)
             if known and known.uid == node.uid:
                 del self.nodes[node.name]
             return concerned | self.policing.drop(node)
         if known and known.uid != node.uid:
             self.nodes_by_uid.pop(known.uid, None)
-            self.gone.add(known.uid)
-            self.witnessed.add(known.uid)
+            self.absences.went(known.uid)
             concerned.add(node_subject(known.uid))
             concerned |= self.policing.drop(known)
         self.nodes[node.name] = self.nodes_by_uid[node.uid] = node
         return concerned | self.policing.put(node)
+
+    def _policed(self, thing: KubeObject, deleted: bool) -> set[Subject]:
+        """What NetworkPolicies are about, and Services by the way."""
+        match thing:
+            case Service():
+                return self.balancing.change(thing, self.policing, self.absences, self._moments, deleted=deleted)
+            case EndpointSlice():
+                known = self.policing.endpoint_slices.get(thing.full_name)
+                concerned = self.policing.change(thing, deleted=deleted, moments=self._moments)
+                return concerned | self.balancing.served_by(known, thing)
+            case Namespace() if thing.name == "kube-system":
+                self.kube_system_uid = "" if deleted else thing.uid
+        return self.policing.change(thing, deleted=deleted, moments=self._moments)
 
     def _kuryr_port(self, port: KuryrPort, deleted: bool) -> set[Subject]:
         name = f"{port.namespace}/{port.name}"
@@ -366,16 +386,6 @@ class State:
         same_spec = known is not None and known.node_port == held.node_port
         return set() if same_spec else concerned | self.policing.put(held)  # a heartbeat concerns nobody here
 
-    def _miss(self, role: str, missing: set[str]) -> None:
-        """These were told of by events, but a reading lacks them."""
-        proven = missing & self._missing.get(role, set())
-        self.gone |= proven
-        if role == POD:
-            self.pods = {uid: pod for uid, pod in self.pods.items() if uid not in proven}
-        else:
-            self.nodes = {name: node for name, node in self.nodes.items() if node.uid not in proven}
-        self._missing[role] = missing
-
     def _current(self, node: Node) -> Node:
         """It, or the known one with its name, if that is newer: a name is no proof of who is gone, its age is."""
         known = self.nodes.get(node.name)
@@ -384,15 +394,5 @@ class State:
     def _rebuild(self) -> None:
         self.nodes_by_uid = {node.uid: node for node in self.nodes.values()}
         self.assignments = {held.pod_uid: held for held in self.kuryr_ports.values()}
+        self.balancing.take(self.policing.services.values())
         self.policing.compile(self.cluster())
-
-    def _witness(self, pods: Iterable[Pod]) -> None:
-        """A pod that says itself that it has finished is no absence that could be misread."""
-        self.witnessed |= {pod.uid for pod in pods if pod.phase in FINISHED_PHASES}
-
-    def _forget(self) -> None:
-        """Proofs that nothing has asked for since the observation before the last one are not kept for ever."""
-        unused = self._known_gone - self.absent_owners()
-        self.gone -= unused
-        self.witnessed &= self.gone | self.pods.keys()
-        self._known_gone = set(self.gone)

@@ -19,6 +19,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.desired import own_specs
 from kuryrctl.core.diff import Difference, Scope, difference, ordered, refuse_mass_deletion, subject_difference
 from kuryrctl.core.diff_served import node_interface, port_interface
+from kuryrctl.core.diff_services import Remedy
 from kuryrctl.core.errors import Invalid, KuryrError
 from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.forecast import RESOURCES, shortage
@@ -72,6 +73,8 @@ class Turn:
     """See the module. `ours` tells whether the Lease is still held.
 
     `choose` narrows what may be done at all: of the steps that a difference contains, it returns those to execute.
+    `about` are the kinds that steps may be about at all. `remedy` is what is done about load balancers that Octavia
+    gave up. `unread` says why what only Services need was not observed.
     """
 
     def __init__(
@@ -85,10 +88,13 @@ class Turn:
         self.inbox: queue.Queue[object] = queue.Queue()
         self.clock = clock
         self.choose: Callable[[Iterable[Step]], list[Step]] = list
+        self.about: frozenset[Kind] = frozenset(Kind)
+        self.remedy = Remedy.TELL
         self.done: list[Step] = []
         self.keep_done = True
         self.withheld: KuryrError | None = None
         self.short: KuryrError | None = None
+        self.unread: tuple[KuryrError, ...] = ()
         workers = {
             Where.NEUTRON: parts.config.workers,
             Where.OCTAVIA: OCTAVIA_WORKERS,
@@ -106,7 +112,7 @@ class Turn:
 
     def difference(self) -> Difference:
         """Everything that differs and may be done, whether it is being worked on or not."""
-        found = difference(self.state.world(), self.parts.config, self.scope, self.state.evidence)
+        found = difference(self.state.world(), self.parts.config, self.scope, self.state.evidence, self.remedy)
         plan = Plan(tuple(self.choose(found.plan)))
         short = self._shortage(plan)
         if short is None:
@@ -133,7 +139,8 @@ class Turn:
             if self.scope is Scope.CLUSTER:
                 found: Iterable[Step | Finding] = diff_own.steps(own_specs(world.cluster, config, world.own), world.own)
             else:
-                found = subject_difference(subject, world, config, evidence)
+                found = list(subject_difference(subject, world, config, evidence, self.remedy))
+                self._teller.notes(subject, (each for each in found if isinstance(each, Finding)))
             self.schedule.replan(subject, self.choose(each for each in found if isinstance(each, Step)))
 
     def limit(self) -> None:
@@ -148,8 +155,13 @@ class Turn:
             refuse_mass_deletion(
                 ordered(waiting),
                 self.parts.limit,
-                {Kind.PORT: state.ports.count_ours(), Kind.SECURITY_GROUP: state.policing.groups.count_ours()},
-                state.witnessed | state.policing.withdrawn | free,
+                {
+                    Kind.PORT: state.ports.count_ours(),
+                    Kind.SECURITY_GROUP: state.policing.groups.count_ours(),
+                    Kind.LOAD_BALANCER: state.balancing.index.count_ours(),
+                    Kind.FLOATING_IP: state.balancing.index.count_ours(Kind.FLOATING_IP),
+                },
+                state.absences.witnessed | state.policing.withdrawn | free,
             )
         except Invalid as error:
             self.withheld = error
@@ -228,7 +240,9 @@ class Turn:
 
     def _start_on_cloud(self, lane: Where, batch: list[Step]) -> None:
         self.schedule.start(batch)
-        ids = {**self.state.own.ids, **self.state.policing.groups.ids}
+        state = self.state
+        below = state.balancing.ids(batch) if lane is Where.OCTAVIA else state.policing.groups.ids
+        ids = {**state.own.ids, **below}
         cloud, ours, inbox = self.parts.cloud, self.ours, self.inbox
         self._lanes[lane].start(lambda: inbox.put(Done(lane, tuple(jobs.run_cloud(cloud, batch, ids, ours)))))
 

@@ -21,9 +21,10 @@ from msgspec import Struct
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Pod
 from kuryrctl.core.diff import Scope
-from kuryrctl.core.errors import KuryrError, internal
+from kuryrctl.core.errors import KuryrError, Retryable, internal
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Changed, Down, Listed, Message
+from kuryrctl.reconcile.balancing import BALANCING_KINDS
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.leadership import Following, Keeper, Leading
 from kuryrctl.reconcile.once import networks
@@ -95,6 +96,7 @@ class Watch:
         self._observing = False
         self._begun = False
         self._next_full_s = float("inf")
+        self._patience_s = SOON_S
         self._refusal = ""
         self._told = ""
 
@@ -188,13 +190,13 @@ class Watch:
         errors: Mapping[Kind, KuryrError] = getattr(message.cloud, "errors", {})
         for kind, error in errors.items():
             _log.warning("%s not observed: %s", kind, _named(error))
-        config = self.turn.parts.config
-        self._full_by(SOON_S if errors else config.full_turn_s, only_later=True)
         try:
             self.turn.state.take_cloud(message.cloud, message.mark)
         except KuryrError as error:
             self._refuse(error)
             return
+        finally:
+            self._full_by(self._next_look_s(errors), only_later=True)
         if not self.turn.state.ports_complete:
             return
         if not self._informers:
@@ -220,7 +222,7 @@ class Watch:
         if not self._begun:
             self._begun = True
             state.prove_absent(state.absent_owners())
-        elif state.absent_owners() - state.gone:
+        elif state.absent_owners() - state.absences.gone:
             self._full_by(SOON_S)
         self.turn.touch_all()
 
@@ -272,6 +274,18 @@ class Watch:
                 return Unobserved(internal("an observation failed", bug))
 
         self.turn.submit(observe)
+
+    def _next_look_s(self, errors: Mapping[Kind, KuryrError]) -> float:
+        """When to observe again. While Octavia is silent or at work: later each time, up to the usual."""
+        if not errors.keys() <= BALANCING_KINDS:
+            return SOON_S
+        usual_s = float(self.turn.parts.config.full_turn_s)
+        passing = any(isinstance(error, Retryable) for error in errors.values())
+        if not passing and not self.turn.state.balancing.pending:
+            self._patience_s = SOON_S
+            return usual_s
+        wait_s, self._patience_s = self._patience_s, 2 * self._patience_s
+        return min(usual_s, wait_s)
 
     def _full_by(self, delay_s: float, *, only_later: bool = False) -> None:
         due = self.turn.clock() + delay_s

@@ -95,6 +95,7 @@ def _verified(settings: Settings, namespace: str | None) -> tuple[Reading, Verif
             outside=OUTSIDE,
             service_cidrs=settings.config.service_cidrs,
             namespace=namespace,
+            settings=settings.config.services,
         )
         if not verification.differing or settings.world is not None:
             break

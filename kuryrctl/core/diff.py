@@ -27,9 +27,10 @@ from kuryrctl.core.index import Own, Ports
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.ownership import NODE, POD, Identity
 from kuryrctl.core.plan import Plan, Step
-from kuryrctl.core.service_desired import service_specs
+from kuryrctl.core.service_desired import Wanted, service_specs
 from kuryrctl.core.service_index import ServiceIndex
-from kuryrctl.core.service_order import closing
+from kuryrctl.core.service_order import closing, guarding
+from kuryrctl.core.services import Service
 from kuryrctl.core.subjects import (
     BALANCER_KINDS,
     Subject,
@@ -195,12 +196,24 @@ def service_difference(
         return diff_services.release_service(uid, world.balancers, gone=evidence.proves(uid))
     if service.deleting:
         return iter(())
-    slices = world.services.slices_of(service)
-    wanted = service_specs(service, slices, config, world.own, world.balancers)
+    wanted = service_wanted(service, world, config)
     home = frozenset(filter(None, (world.own.ids.get(f"subnet/services-{version}") for version in (4, 6))))
     return diff_services.serve_service(
-        service, wanted, world.balancers, closing=partial(closing, world.policed), remedy=remedy, home=home
+        service,
+        wanted,
+        world.balancers,
+        closing=partial(closing, world.policed),
+        guarding=guarding(world.policed, service),
+        remedy=remedy,
+        home=home,
     )
+
+
+def service_wanted(service: Service, world: World, config: Config) -> Wanted:
+    """What should exist for one Service, in this world."""
+    slices = world.services.slices_of(service)
+    unguarded = world.policed.policies.unguarded(service) if service.source_ranges else ""
+    return service_specs(service, slices, config, world.own, world.balancers, unguarded=unguarded)
 
 
 def ordered(steps: Iterable[Step]) -> Plan:

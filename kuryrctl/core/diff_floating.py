@@ -22,7 +22,8 @@ from kuryrctl.core.specs import FloatingIPSpec, Key
 
 
 class FloatingDifference:
-    """See the module. `vip_ports` are those of load balancers that stay, `made` the keys of those that are made.
+    """See the module. `vip_ports` are those of load balancers that stay, `made` the keys of those that are made,
+    `guarding` those of what has to be done before anything leads here.
 
     `cut`: the keys of the steps by which something leads here no more, once `steps` is through.
     """
@@ -32,9 +33,12 @@ class FloatingDifference:
         service: Service,
         wanted: Iterable[FloatingIPSpec],
         balancers: Balancers,
+        *,
         vip_ports: Mapping[Key, str],
         made: AbstractSet[Key],
+        guarding: tuple[Key, ...],
     ) -> None:
+        self._guarding = guarding
         self._service = service
         self._who = f"Service {service.full_name}"
         self._wanted = {spec.key: spec for spec in wanted}
@@ -61,7 +65,9 @@ class FloatingDifference:
         found = next(iter(self._balancers.floating_ips(spec.key)), None)
         if not spec.ours:
             found = self._balancers.floating_ip_at(spec.address or "")
-        needs = (spec.balancer,) if spec.balancer in self._made else ()
+        needs = self._guarding if spec.balancer else ()
+        if spec.balancer in self._made:
+            needs = (spec.balancer, *needs)
         if found is not None and spec.address not in (None, found.floating_ip_address):
             why = f"{self._who} asks for {spec.address}, not for {found.floating_ip_address}"
             old = replace(removal(Kind.FLOATING_IP, f"{spec.key}/{found.id}", found.id, why), subject=self._who)

@@ -115,6 +115,14 @@ class Policed:
             self._leavers[key] = tuple(sorted(stay))
         return self._leavers[key]
 
+    def is_to_be_relisted(self, uid: str) -> bool:
+        """Whether the port of a pod carries other groups than it should, or is still to be made."""
+        wanted = self.lists.of(uid)
+        if wanted is None:
+            return False
+        port = next(iter(self._ports.of(pod_key(uid))), None)
+        return port is None or set(port.security_groups) != set(map(self.id_of, wanted))
+
     def egress_deletes(self) -> tuple[tuple[Key, SecurityGroupRule], ...]:
         """The rules that go from groups by which egress is let out, each with its group's key."""
         if self._egress_deletes is None:

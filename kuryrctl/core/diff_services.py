@@ -40,13 +40,26 @@ class Remedy(StrEnum):
 
 
 def serve_service(
-    service: Service, wanted: Wanted, balancers: Balancers, *, closing: Closing, remedy: Remedy, home: frozenset[str]
+    service: Service,
+    wanted: Wanted,
+    balancers: Balancers,
+    *,
+    closing: Closing,
+    guarding: tuple[Key, ...],
+    remedy: Remedy,
+    home: frozenset[str],
 ) -> Iterator[Step | Finding]:
-    """The steps for a Service that exists. `home` are the ids of the subnets of Services' addresses."""
+    """The steps for a Service that exists.
+
+    `guarding` are the keys of what has to be done before it may be reached from outside, `home` the ids of the subnets
+    of Services' addresses.
+    """
     yield from (_note(service, note.told) for note in wanted.notes)
-    differ = _Difference(service, wanted, balancers, closing=closing, remedy=remedy, home=home)
+    differ = _Difference(service, wanted, balancers, closing=closing, guarding=guarding, remedy=remedy, home=home)
     yield from differ.balancer_steps()
-    leads = FloatingDifference(service, wanted.floating_ips, balancers, differ.vip_ports, differ.made)
+    leads = FloatingDifference(
+        service, wanted.floating_ips, balancers, vip_ports=differ.vip_ports, made=differ.made, guarding=guarding
+    )
     yield from leads.steps()
     yield from differ.surplus_steps(leads.cut)
     yield from _status_steps(service, wanted, tuple(leads.cut))
@@ -85,9 +98,11 @@ class _Difference:
         balancers: Balancers,
         *,
         closing: Closing,
+        guarding: tuple[Key, ...],
         remedy: Remedy,
         home: frozenset[str],
     ) -> None:
+        self._guarding = guarding
         self._service = service
         self._who = f"Service {service.full_name}"
         self._wanted = wanted
@@ -187,13 +202,15 @@ class _Difference:
         return self._closed(step, spec)
 
     def _closed(self, step: Step, spec: LoadBalancerSpec) -> Step:
-        """The step, after the rules that would let out what it makes reachable."""
-        opens = step.action is not Action.DELETE and step.kind is not Kind.HEALTH_MONITOR and spec.vip_address
-        if not opens or not spec.vip_address:
+        """The step, after what has to be closed before it makes something reachable."""
+        if step.action is Action.DELETE or step.kind is Kind.HEALTH_MONITOR:
             return step
         name = step.key.rpartition("/")[2]
         listeners = [each for each in spec.listeners if step.kind is Kind.LOAD_BALANCER or each.name == name]
-        return replace(step, needs=(*step.needs, *self._closing(spec.vip_address, listeners)))
+        rules = self._closing(spec.vip_address, listeners) if spec.vip_address else ()
+        led_to = self._balancers.floating_ips_on(self.vip_ports.get(spec.key, ""))
+        guards = self._guarding if led_to or not spec.vip_subnet else ()
+        return replace(step, needs=(*step.needs, *rules, *guards))
 
     def _delete(self, key: Key, number: int, balancer: LoadBalancer, why: str) -> Step:
         step = removal(Kind.LOAD_BALANCER, numbered(key, number, balancer.id), balancer.id, why)

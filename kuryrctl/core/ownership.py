@@ -21,7 +21,7 @@ from kuryrctl.core.specs import Key
 
 POD, NODE = "pod", "node"
 _SERVED_ROLES = (POD, NODE)
-POLICY_ROLES = ("policy-ingress", "policy-egress", "peer", "namespace", "node", "vip")
+POLICY_ROLES = ("policy-ingress", "policy-egress", "peer", "namespace", "node", "vip", "guard")
 """The roles of the groups that NetworkPolicies ask for; each such group serves one id."""
 
 SERVICE_PARTS = ("4", "6", "external-4", "external-6")

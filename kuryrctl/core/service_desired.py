@@ -19,19 +19,20 @@ from kuryrctl.core.balancers import ACTIVE, LoadBalancer
 from kuryrctl.core.cloud import Subnet
 from kuryrctl.core.config import Config
 from kuryrctl.core.endpoints import Backend, backends, slice_notes
-from kuryrctl.core.errors import Invalid
 from kuryrctl.core.index import Own
 from kuryrctl.core.ownership import service_tags
-from kuryrctl.core.providers import SOURCE_IP, Provider, provider
+from kuryrctl.core.providers import PROVIDERS, SOURCE_IP, Provider
 from kuryrctl.core.service_annotations import Options, asked
 from kuryrctl.core.service_external import (
     LOAD_BALANCER,
+    NOT_GUARDED,
     OUR_CLASS,
     External,
     Outside,
     Vip,
     balancer_key,
     is_external,
+    provider_of,
     ranges_of,
 )
 from kuryrctl.core.service_notes import Note, NoteCode
@@ -68,13 +69,23 @@ class Wanted(Struct, frozen=True):
 
 
 def service_specs(
-    service: Service, slices: Iterable[EndpointSlice], config: Config, own: Own, balancers: Balancers
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    config: Config,
+    own: Own,
+    balancers: Balancers,
+    *,
+    unguarded: str = NOT_GUARDED,
 ) -> Wanted:
-    """What should exist for a Service that is not being deleted."""
+    """What should exist for a Service that is not being deleted.
+
+    `unguarded` says why its source ranges are not enforced at its members' ports (`Policies.unguarded`); empty: they
+    are.
+    """
     skipped = why_skipped(service)
     if skipped:
         return Wanted(status=_status(service, ()), skipped=skipped)
-    return _Builder(service, tuple(slices), config, own, balancers).wanted()
+    return _Builder(service, tuple(slices), config, own, balancers).wanted(unguarded)
 
 
 def why_skipped(service: Service) -> str:
@@ -101,7 +112,7 @@ class _Builder:
         self._provider = self._chosen_provider()
         self._subnets = [(ip_network(subnet.cidr), f"subnet/pods-{subnet.ip_version}") for subnet in _pods(own)]
 
-    def wanted(self) -> Wanted:
+    def wanted(self, unguarded: str) -> Wanted:
         vips = {ip_address(each).version: each for each in self._service.cluster_ips if self._fits(each)}
         external = External(
             self._service,
@@ -111,6 +122,7 @@ class _Builder:
             own=self._own,
             provider=self._provider,
             balancers=self._balancers,
+            unguarded=unguarded,
         )
         outside = external.outside()
         specs = [self._internal(version, vip, outside) for version, vip in sorted(vips.items())]
@@ -131,12 +143,12 @@ class _Builder:
     # -- load balancers
 
     def _internal(self, version: int, vip: str, outside: Outside) -> LoadBalancerSpec:
-        ranges = self._ranges(version) if outside.floating_ips and outside.open else ()
+        ranges = self._allowed(version) if outside.floating_ips and outside.open else ()
         within = tuple(sorted(subnet.cidr for subnet in _pods(self._own) if subnet.ip_version == version))
         return self._balancer(str(version), version, vip, allowed=(*ranges, *within) if ranges else ())
 
     def _external(self, vip: Vip) -> LoadBalancerSpec:
-        spec = self._balancer(f"external-{vip.version}", vip.version, vip.address, allowed=self._ranges(vip.version))
+        spec = self._balancer(f"external-{vip.version}", vip.version, vip.address, allowed=self._allowed(vip.version))
         network = "" if vip.subnet else vip.network
         return replace(spec, vip_subnet="", vip_subnet_id=vip.subnet, vip_network_id=network)
 
@@ -214,8 +226,10 @@ class _Builder:
             max_retries=options.monitor_retries,
         )
 
-    def _ranges(self, version: int) -> tuple[str, ...]:
-        return ranges_of(self._service).get(version, ()) if is_external(self._service) else ()
+    def _allowed(self, version: int) -> tuple[str, ...]:
+        """The source ranges, where the load balancer itself enforces them."""
+        ours = is_external(self._service) and self._provider.allowed_cidrs
+        return ranges_of(self._service).get(version, ()) if ours else ()
 
     # -- status
 
@@ -243,14 +257,11 @@ class _Builder:
     # -- notes
 
     def _chosen_provider(self) -> Provider:
-        configured = provider(self._config.services.provider)
-        if not self._options.provider:
-            return configured
-        try:
-            return provider(self._options.provider)
-        except Invalid as error:
-            self._notes.append(Note(NoteCode.PROVIDER, f"{error.message}; {configured.name} is used"))
-            return configured
+        chosen, wanted = provider_of(self._options, self._config.services), self._options.provider
+        if wanted and not chosen.is_named(wanted):
+            told = f'no provider "{wanted}" is known ({", ".join(PROVIDERS)}); {chosen.name} is used'
+            self._notes.append(Note(NoteCode.PROVIDER, told))
+        return chosen
 
     def _fits(self, vip: str) -> bool:
         """Whether a ClusterIP is in a range that we have a subnet for."""

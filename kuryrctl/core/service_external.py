@@ -6,8 +6,9 @@ Does not know: listeners, members.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -15,11 +16,11 @@ from kuryrctl.core import names
 from kuryrctl.core.balancer_index import Balancers
 from kuryrctl.core.balancers import FloatingIP
 from kuryrctl.core.cloud import Router
-from kuryrctl.core.config import Config
+from kuryrctl.core.config import Config, ServiceOptions
 from kuryrctl.core.index import Own
 from kuryrctl.core.ownership import FOREIGN, Claim, service_tags
-from kuryrctl.core.providers import Provider
-from kuryrctl.core.service_annotations import Options
+from kuryrctl.core.providers import PROVIDERS, Provider, provider
+from kuryrctl.core.service_annotations import Options, asked
 from kuryrctl.core.service_notes import Note, NoteCode
 from kuryrctl.core.services import Service
 from kuryrctl.core.specs import FloatingIPSpec, Key
@@ -28,6 +29,8 @@ OUR_CLASS = "kuryr.openstack.org/octavia"
 """The `loadBalancerClass` that asks for us by name; a Service without a class is ours as well."""
 LOAD_BALANCER = "LoadBalancer"
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
+EVERYBODY: Mapping[int, tuple[str, ...]] = MappingProxyType({4: _EVERYWHERE[:1], 6: _EVERYWHERE[1:]})
+NOT_GUARDED = "the provider does not restrict who may connect, and nobody guards its members"
 
 
 class Vip(Struct, frozen=True):
@@ -81,8 +84,35 @@ def ranges_of(service: Service) -> dict[int, tuple[str, ...]]:
     return {version: tuple(sorted(ranges)) for version, ranges in found.items()}
 
 
+def provider_of(options: Options, settings: ServiceOptions) -> Provider:
+    """The provider of a Service: the one that it asks for, if that is known, else the configured one."""
+    wanted = options.provider
+    known = wanted and any(each.is_named(wanted) for each in PROVIDERS.values())
+    return provider(wanted if known else settings.provider)
+
+
+def let_in(service: Service, settings: ServiceOptions) -> Mapping[int, tuple[str, ...]]:
+    """Who of outside the cluster a Service lets in to its members, as CIDRs by IP version; nothing: nobody.
+
+    Where members do not see their clients' addresses, that is everybody: only the load balancer knows better.
+    """
+    options = asked(service, settings).options
+    others = service.type == LOAD_BALANCER and not is_external(service)
+    if others or not provider_of(options, settings).keeps_client_address:
+        return EVERYBODY
+    if not is_external(service) or options.internal:
+        return {}
+    try:
+        return ranges_of(service) or EVERYBODY
+    except ValueError:
+        return {}
+
+
 class External:
-    """The external part of one Service. `versions` are the IP versions of its load balancers."""
+    """The external part of one Service. `versions` are the IP versions of its load balancers.
+
+    `unguarded` says why source ranges are not enforced at its members' ports; empty: they are.
+    """
 
     def __init__(
         self,
@@ -94,7 +124,9 @@ class External:
         own: Own,
         provider: Provider,
         balancers: Balancers,
+        unguarded: str,
     ) -> None:
+        self._unguarded = unguarded
         self._service = service
         self._options = options
         self._versions = tuple(versions)
@@ -128,8 +160,8 @@ class External:
         except ValueError as error:
             self._closed(f"{error}")
             return False
-        if ranges and not self._provider.allowed_cidrs:
-            self._closed(f"the provider {self._provider.name} does not restrict who may connect")
+        if ranges and not self._provider.allowed_cidrs and self._unguarded:
+            self._closed(self._unguarded)
             return False
         return True
 

@@ -18,6 +18,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.index import Own
 from kuryrctl.core.lint import LINT_IGNORE, Check, Level, LintFinding, judged
 from kuryrctl.core.ownership import Identity
+from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.service_annotations import asked
 from kuryrctl.core.service_desired import service_specs
 from kuryrctl.core.service_external import is_external
@@ -56,10 +57,12 @@ def lint(cluster: ClusterState, config: Config) -> tuple[LintFinding, ...]:
     """All findings of all Services by name, as if the cloud had what the configuration names, and nothing more."""
     own, balancers = _nothing_made_yet(config)
     index = ServiceIndex(cluster.services, cluster.endpoint_slices)
+    policies = _guarding(cluster, config)
     clashes = _address_clashes(cluster.services.values(), config)
     found: list[LintFinding] = []
     for service in sorted(cluster.services.values(), key=lambda service: service.full_name):
-        notes = service_specs(service, index.slices_of(service), config, own, balancers).notes
+        slices, unguarded = index.slices_of(service), policies.unguarded(service)
+        notes = service_specs(service, slices, config, own, balancers, unguarded=unguarded).notes
         found += findings(service, notes, (*_port_clashes(service), *clashes.get(service.full_name, ())))
     return tuple(found)
 
@@ -107,6 +110,14 @@ def _addresses(service: Service, config: Config) -> Iterator[tuple[str, str]]:
         yield service.load_balancer_ip, "spec.loadBalancerIP"
     elif address := asked(service, config.services).options.address:
         yield address, "metadata.annotations"
+
+
+def _guarding(cluster: ClusterState, config: Config) -> Policies:
+    """Who enforces source ranges at the ports of pods; nothing is compiled where no Service has any."""
+    policies = Policies(config)
+    if any(service.source_ranges for service in cluster.services.values()):
+        policies.replace(cluster)
+    return policies
 
 
 def _nothing_made_yet(config: Config) -> tuple[Own, Balancers]:

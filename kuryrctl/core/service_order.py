@@ -1,8 +1,9 @@
-"""What of the NetworkPolicies has to be in the cloud before a load balancer forwards: an order between two differences.
+"""What of groups has to be in the cloud before a load balancer forwards: an order between two differences.
 
 A packet that enters a load balancer is checked against the VIP once, and against the member from then on (OVN). So
 while an old rule still lets a port of the VIP out, a new listener or member would get first packets that no policy
-allows. Such rules go first. Decision: docs/decisions/060-how-policies-become-groups.md.
+allows. Such rules go first. And nothing leads from outside to a Service with source ranges before the ports of its
+members keep all others out. Decision: docs/decisions/060-how-policies-become-groups.md.
 Does not know: how either difference is computed.
 """
 
@@ -12,7 +13,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from kuryrctl.core.cloud import SecurityGroupRule
+from kuryrctl.core.desired import pod_key
 from kuryrctl.core.diff_groups import Policed, rule_key
+from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key, ListenerSpec
 
 _ETHERTYPE = {4: "IPv4", 6: "IPv6"}
@@ -27,6 +30,13 @@ def closing(policed: Policed, vip: str, listeners: Iterable[ListenerSpec]) -> tu
         for group, rule in policed.egress_deletes()
         if any(_lets_out(rule, vip, protocol, port) for protocol, port in gates)
     )
+
+
+def guarding(policed: Policed, service: Service) -> tuple[Key, ...]:
+    """The keys of the ports that are still to be given the groups by which a Service's source ranges are enforced."""
+    if not service.source_ranges:
+        return ()
+    return tuple(map(pod_key, sorted(filter(policed.is_to_be_relisted, policed.policies.limited_by(service)))))
 
 
 def _lets_out(rule: SecurityGroupRule, vip: str, protocol: str, port: int) -> bool:

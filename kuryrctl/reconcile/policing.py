@@ -27,7 +27,7 @@ from kuryrctl.core.policy.compiler import Policies, Touched
 from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.specs import Key
-from kuryrctl.core.subjects import Subject, pod_subject
+from kuryrctl.core.subjects import Subject, pod_subject, service_subject
 from kuryrctl.kube import KubeObject
 from kuryrctl.reconcile.moments import Moments, older
 
@@ -227,7 +227,8 @@ class Policing:
     def _touch(self, thing: Thing, touched: Touched) -> set[Subject]:
         self.withdrawn |= {key for key in touched.groups if self._compiled.group(key) is None}
         pods = touched.pods | ({thing.uid} if isinstance(thing, Pod) else set())
-        return {*map(pod_subject, touched.pods), *touched.groups, *self._relist(pods)}
+        guarded = map(service_subject, self._compiled.guarded_at(pods))
+        return {*map(pod_subject, touched.pods), *touched.groups, *self._relist(pods), *guarded}
 
     def _relist(self, uids: Iterable[str]) -> set[Subject]:
         """The groups that these pods came into or left."""

@@ -7,7 +7,7 @@ cluster shares (`desired`), which groups exist already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
 
@@ -17,11 +17,13 @@ from kuryrctl.core import names
 from kuryrctl.core.cluster import ClusterState, KuryrNode, Namespace, Node, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.ownership import own_name
-from kuryrctl.core.policy.index import Changes, Index
-from kuryrctl.core.policy.lines import Lines
+from kuryrctl.core.policy.guards import Guards, Limit
+from kuryrctl.core.policy.index import OPEN_INGRESS, Changes, Index
+from kuryrctl.core.policy.lines import ETHERTYPES, Lines
 from kuryrctl.core.policy.model import NetworkPolicy
 from kuryrctl.core.policy.nodes import Nodes
 from kuryrctl.core.policy.peers import namespace_key
+from kuryrctl.core.policy.ranges import WHOLE, covers, network, union
 from kuryrctl.core.policy.reach import Reach
 from kuryrctl.core.policy.rulebook import Rulebook, pod_ranges
 from kuryrctl.core.services import EndpointSlice, Service
@@ -68,7 +70,7 @@ class Policies:
         )
         for thing in things:
             self._put(thing, changes)
-        self._reach.settle(changes)
+        self._settle(changes)
 
     def put(self, thing: Thing) -> Touched:
         """Something came or changed."""
@@ -88,6 +90,8 @@ class Policies:
                 self._index.drop_policy(thing, changes)
             case Service() | EndpointSlice():
                 self._reach.drop(thing, changes)
+                if isinstance(thing, Service):
+                    self._guards.drop(thing)
             case Node() | KuryrNode():
                 changes.groups |= self._nodes.drop(thing)
                 self._touch_pods_on(thing, changes)
@@ -96,7 +100,9 @@ class Policies:
     def groups_of(self, pod: Pod) -> tuple[Key, ...]:
         """The whole list of groups that the pod's port should carry, sorted."""
         personal = filter(None, (self._nodes.key(pod.node), self._reach.own_keys.get(pod.uid)))
-        found: tuple[Key, ...] = one(tuple(sorted((*self._index.groups(pod), *personal))))
+        guard = self._guards.key(pod.uid)
+        alike = (guard if guard and key == OPEN_INGRESS else key for key in self._index.groups(pod))
+        found: tuple[Key, ...] = one(tuple(sorted((*alike, *personal))))
         return found
 
     def group(self, key: Key) -> Group | None:
@@ -115,14 +121,51 @@ class Policies:
         yield from index.owner
         yield from index.carriers.keys() - index.owner.keys()
         yield from self._reach.own
+        yield from self._guards.keys()
+
+    def unguarded(self, service: Service) -> str:
+        """Why the source ranges of a Service are not enforced at its members' ports; empty: they are."""
+        for uid, limit in self._guards.limits_of(service.full_name):
+            if not uid:
+                return "an endpoint is no pod of this cluster"
+            pod = self._index.pods[uid]
+            if not self._guards.is_limited(uid, limit):
+                return f"another Service lets others in to the same port of pod {pod.full_name}"
+            groups = self._index.groups(pod)
+            if OPEN_INGRESS not in groups and any(self._lets_in_more(key, limit) for key in groups):
+                return f"a policy lets others in to that port of pod {pod.full_name}"
+        return ""
+
+    def limited_by(self, service: Service) -> set[str]:
+        """The pods (uids) at whose ports the source ranges of a Service are enforced."""
+        return {uid for uid, _ in self._guards.limits_of(service.full_name) if uid}
+
+    def guarded_at(self, pods: Iterable[str]) -> set[str]:
+        """The Services (uids) with source ranges that send to one of these pods."""
+        return self._guards.services_at(pods)
+
+    def _lets_in_more(self, key: Key, limit: Limit) -> bool:
+        """Whether an ingress group opens a limited port to others than the cluster's pods and the ranges."""
+        version, span, _ = limit
+        group = self.group(key) if key.startswith("security-group/policy-ingress/") else None
+        within = union((*self._guards.within(limit), *pod_ranges(self._config).get(version, ())))
+        for rule in group.rules if group else ():
+            low, high = rule.port_range_min, rule.port_range_max
+            concerned = rule.protocol in (None, span.protocol) and (low is None or low <= span.low <= (high or low))
+            if concerned and rule.ethertype == ETHERTYPES[version] and not rule.remote_group:
+                block = network(rule.remote_ip_prefix)[1] if rule.remote_ip_prefix else WHOLE[version][0]
+                if not covers(within, *block):
+                    return True
+        return False
 
     def _clear(self) -> None:
         self._index = Index(pod_ranges(self._config))
         self._reach = Reach(self._index)
         self._nodes = Nodes()
+        self._guards = Guards(self._config, self._index, self._reach)
         self._groups: dict[Key, Group | None] = {}
         self._former: dict[Key, tuple[Lines, Group]] = {}
-        self._rulebook = Rulebook(self._config, self._index, self._reach, self._nodes)
+        self._rulebook = Rulebook(self._config, self._index, self._reach, self._nodes, self._guards)
 
     def _put(self, thing: Thing, changes: Changes) -> None:
         match thing:
@@ -134,6 +177,8 @@ class Policies:
                 self._index.put_policy(thing, changes)
             case Service() | EndpointSlice():
                 self._reach.put(thing, changes)
+                if isinstance(thing, Service):
+                    self._guards.put(thing)
             case Node() | KuryrNode():
                 changes.groups |= self._nodes.put(thing)
                 self._touch_pods_on(thing, changes)
@@ -142,8 +187,13 @@ class Policies:
         if isinstance(thing, Node) and changes.groups:
             changes.pods.update(uid for uid, pod in self._index.pods.items() if pod.node == thing.name)
 
-    def _touched(self, changes: Changes) -> Touched:
+    def _settle(self, changes: Changes) -> None:
         self._reach.settle(changes)
+        for uid in changes.endpoints:
+            self._guards.turn(uid, changes)
+
+    def _touched(self, changes: Changes) -> Touched:
+        self._settle(changes)
         self._rulebook.forget()
         for key in changes.groups:
             self._groups.pop(key, None)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.config import ServiceOptions
 from kuryrctl.core.errors import Invalid, NotFound, Owner
 from kuryrctl.core.policy.ends import Ends, is_there
 from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, End, EndKind, Flow, Verdict
@@ -85,15 +86,16 @@ class Explained(Struct, frozen=True):
 class Questions:
     """Answers about one world."""
 
-    def __init__(self, cluster: ClusterState, cloud: CloudState) -> None:
+    def __init__(self, cluster: ClusterState, cloud: CloudState, settings: ServiceOptions | None = None) -> None:
         self.cluster = cluster
+        self._settings = settings
         self.cloud = cloud
         self.ends = Ends(cluster, cloud)
 
     @cached_property
     def policies(self) -> KubernetesJudge:
         """What the policies mean."""
-        return KubernetesJudge(self.cluster)
+        return KubernetesJudge(self.cluster, self._settings)
 
     @cached_property
     def groups(self) -> GroupJudge:

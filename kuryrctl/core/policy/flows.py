@@ -95,6 +95,7 @@ class Reason(StrEnum):
     OUTSIDE = "nothing of ours restricts it"
     PORT_SECURITY = "its port has no port security"
     ISOLATED = "no rule allows it"
+    RANGES = "the source ranges of the Services that send to it leave it out"
     NO_GROUPS = "its port has no security group, so nothing passes"
     NO_PORT = "no port in the cloud has its address"
     NO_ENDPOINT = "no endpoint of the Service is ready there"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from kuryrctl.core.cluster import ClusterState, Pod
+from kuryrctl.core.config import ServiceOptions
 from kuryrctl.core.policy.ends import Ends
 from kuryrctl.core.policy.flows import (
     Block,
@@ -26,6 +27,7 @@ from kuryrctl.core.policy.flows import (
     block_of,
     cut,
 )
+from kuryrctl.core.policy.limits import Limits
 from kuryrctl.core.policy.model import Direction, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.selectors import Operator, Selector
 
@@ -35,8 +37,9 @@ INGRESS, EGRESS = Direction
 class KubernetesJudge:
     """Judges connections of one cluster. A pod, and no other end, can be isolated by policies."""
 
-    def __init__(self, cluster: ClusterState) -> None:
+    def __init__(self, cluster: ClusterState, settings: ServiceOptions | None = None) -> None:
         self._cluster = cluster
+        self.limits = Limits(cluster, settings or ServiceOptions())
         self._pods = cluster.pods
         self._labels = {name: namespace.labels for name, namespace in cluster.namespaces.items()}
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
@@ -45,11 +48,12 @@ class KubernetesJudge:
         self._node_blocks: dict[str, set[Block]] = defaultdict(set)
         for node in cluster.nodes.values():
             self._node_blocks[node.name].update(map(block_of, node.addresses))
+        self._node_ports: set[Block] = set()
         for known in cluster.kuryr_nodes.values():
             if known.node_port:
-                self._node_blocks[known.name].update(
-                    block_of(text.partition("/")[0]) for text in known.node_port.addresses
-                )
+                found = {block_of(text.partition("/")[0]) for text in known.node_port.addresses}
+                self._node_blocks[known.name] |= found
+                self._node_ports |= found
 
     def verdict(self, flow: Flow) -> Verdict:
         """Whether the policies allow it, and by what."""
@@ -109,7 +113,8 @@ class KubernetesJudge:
         end, other = (flow.source, flow.target) if direction is EGRESS else (flow.target, flow.source)
         isolating = self.isolating(pod, direction)
         if not isolating:
-            return Side(direction, end, other, flow.port, Reason.OPEN)
+            limited = direction is INGRESS and not self._within_limits(flow, left)
+            return Side(direction, end, other, flow.port, Reason.RANGES if limited else Reason.OPEN)
         chain = tuple(Link(LinkKind.POLICY, policy.full_name, policy.uid) for policy in isolating)
         addresses = bool(left)
         for policy in isolating:
@@ -127,6 +132,21 @@ class KubernetesJudge:
                     )
                     return Side(direction, end, other, flow.port, Reason.RULE, chain + rule_links)
         return Side(direction, end, other, flow.port, Reason.ISOLATED, chain)
+
+    def _within_limits(self, flow: Flow, left: list[Block]) -> bool:
+        """Whether the source ranges of the Services that send to a pod let these addresses, or who has them, in."""
+        own = flow.target.block(flow.family)
+        limit = self.limits.on(own, flow.protocol, flow.port) if own else None
+        if limit is None or self.is_inside(flow.source, flow.family):
+            return True
+        return bool(left) and not any(piece for part in left for piece in cut(part, limit))
+
+    def is_inside(self, end: End, family: int) -> bool:
+        """Whether this is a pod with a port of its own, or a node by its port on the pod network."""
+        pod = self._pod(end)
+        if pod is not None:
+            return not pod.host_network and _is_there(pod)
+        return end.kind is EndKind.NODE and end.block(family) in self._node_ports
 
     def _peers(self, policy: NetworkPolicy, rule: PolicyRule, other: End, family: int) -> tuple[bool, list[Block]]:
         """Whether a rule's peers have the end as a whole, and which addresses of this family they have."""

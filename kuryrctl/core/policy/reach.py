@@ -73,6 +73,14 @@ class Reach:
         """What any Service's VIP turns which port into."""
         return self._services.translations()
 
+    def at(self, where: Address) -> Iterable[str]:
+        """The Services that have an endpoint at this address."""
+        return self._services.at(where)
+
+    def view(self, name: str) -> View:
+        """A Service as clients meet it."""
+        return self._services.of(name)
+
     def settle(self, changes: Changes) -> None:
         """Look again at what the changes concern. The last thing to do for every change."""
         for where in changes.addresses:

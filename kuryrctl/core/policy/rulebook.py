@@ -13,6 +13,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.policy.allowance import Allowance, Allowed, Span, Spans, put_together, without
 from kuryrctl.core.policy.clients import Client, at
 from kuryrctl.core.policy.entries import Egress, Entry, span_of
+from kuryrctl.core.policy.guards import Guards
 from kuryrctl.core.policy.index import Index
 from kuryrctl.core.policy.lines import Lines, allowing
 from kuryrctl.core.policy.model import Direction
@@ -26,7 +27,7 @@ from kuryrctl.core.specs import Key
 class Rulebook:
     """See the module. `lines` is right for the index as it is now, if `forget` was called at its last change."""
 
-    def __init__(self, config: Config, index: Index, reach: Reach, nodes: Nodes) -> None:
+    def __init__(self, config: Config, index: Index, reach: Reach, nodes: Nodes, guards: Guards) -> None:
         given = {network(cidr)[0] for cidr in config.pod_network.cidrs}
         self._versions = tuple(sorted({4, 6} if config.pod_network.name else given))
         ranges = [network(cidr) for cidr in config.service_cidrs]
@@ -36,6 +37,7 @@ class Rulebook:
         self._index = index
         self._reach = reach
         self._nodes = nodes
+        self._guards = guards
         self.forget()
 
     def forget(self) -> None:
@@ -52,6 +54,8 @@ class Rulebook:
                 return Lines() if self._index.peers.has(key) else None
             case "node":
                 return self._nodes.lines(key, self._versions)
+            case "guard":
+                return self._guards.lines(key, self._versions)
             case "vip":
                 return self._of_client(key) if key in self._index.clients else self._of_itself(key)
             case "policy-ingress":

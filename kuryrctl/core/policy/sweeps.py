@@ -74,7 +74,14 @@ class KubernetesSweep:
         self._examples: dict[tuple[object, ...], Pod] = {}
         self._named: dict[tuple[str, str, int], Mask] = defaultdict(int)
         self._reported: Mask = 0
+        self._inside: Mask = 0
+        self._address_of: dict[str, Block] = {}
         for end in crowd.ends:
+            block = end.block(crowd.family)
+            if end.kind is EndKind.POD and block:
+                self._address_of[end.id] = block
+            if judge.is_inside(end, crowd.family):
+                self._inside |= crowd.one(end)
             pod = cluster.pods.get(end.id) if end.kind is EndKind.POD else None
             if pod is not None and not pod.host_network:
                 key = (pod.namespace, tuple(sorted(pod.labels.items())))
@@ -92,7 +99,8 @@ class KubernetesSweep:
     ) -> Mask:
         """Whom the policies that isolate a pod let it speak with; the pod itself and its node are not looked at."""
         if not isolating:
-            return self._crowd.everyone
+            limited = direction is Direction.INGRESS
+            return self._within_limits(pod, protocol, port) if limited else self._crowd.everyone
         mask = 0
         for policy in isolating:
             ports = pod.ports if direction is Direction.INGRESS and _has_names(policy) else ()
@@ -100,6 +108,17 @@ class KubernetesSweep:
             if key not in self._found:
                 self._found[key] = self._by_policy(policy, direction, protocol, port, pod)
             mask |= self._found[key]
+        return mask
+
+    def _within_limits(self, pod: Pod, protocol: str, port: int) -> Mask:
+        """Whom the source ranges of Services let in to a pod that no policy isolates."""
+        address = self._address_of.get(pod.uid)
+        limit = self._judge.limits.on(address, protocol, port) if address else None
+        if limit is None:
+            return self._crowd.everyone
+        mask = self._inside
+        for block in limit:
+            mask |= self._crowd.within(block)
         return mask
 
     def _by_policy(self, policy: NetworkPolicy, direction: Direction, protocol: str, port: int, target: Pod) -> Mask:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Pod
-from kuryrctl.core.config import Config
+from kuryrctl.core.config import Config, ServiceOptions
 from kuryrctl.core.policy.ends import Ends
 from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, Block, End, EndKind, Flow, Front, Verdict, block_of, inside
 from kuryrctl.core.policy.groups import GroupJudge
@@ -22,6 +22,7 @@ from kuryrctl.core.policy.kubernetes import KubernetesJudge
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
 from kuryrctl.core.policy.pieces import blocks_of, pieces
 from kuryrctl.core.policy.sweeps import Crowd, GroupSweep, KubernetesSweep, Mask
+from kuryrctl.core.service_external import let_in
 
 INGRESS, EGRESS = Direction
 _NUMBERS = {"6": "TCP", "17": "UDP", "132": "SCTP"}
@@ -59,16 +60,18 @@ def verify(
     service_cidrs: Iterable[str] = Config().service_cidrs,
     namespace: str | None = None,
     explain: int = 100,
+    settings: ServiceOptions | None = None,
 ) -> Verification:
     """Compare both for all pods with all ends, the addresses `outside`, and one of each piece that a CIDR cuts out.
 
     Of `service_cidrs` only the Services are ends: nobody else has an address there. With a `namespace`, only
-    connections that its pods or Services take part in. At most so many disagreements are explained.
+    connections that its pods or Services take part in. At most so many disagreements are explained. `settings` say who
+    enforces the source ranges of Services.
     """
     ends = Ends(cluster, cloud)
     everyone = [*ends.all(), *map(ends.at, outside)]
     everyone += _strangers(ends, everyone, _named(cluster, cloud), [*map(block_of, service_cidrs)])
-    judges = KubernetesJudge(cluster), GroupJudge(cloud)
+    judges = KubernetesJudge(cluster, settings), GroupJudge(cloud)
     probes = probes_of(cluster, cloud)
     pairs = differing = 0
     found: list[Disagreement] = []
@@ -104,6 +107,11 @@ def probes_of(cluster: ClusterState, cloud: CloudState) -> list[Probe]:
                 starts[port.protocol] |= {port.port, (port.end_port or port.port) + 1}
     for named in (port for pod in cluster.pods.values() for port in pod.ports):
         starts[named.protocol] |= {named.port, named.port + 1}
+    limiting = {service.full_name for service in cluster.services.values() if service.source_ranges}
+    for each in cluster.endpoint_slices.values():
+        for offered in each.ports if f"{each.namespace}/{each.service}" in limiting else ():
+            if offered.port is not None:
+                starts[offered.protocol] |= {offered.port, offered.port + 1}
     for rule in (rule for group in cloud.security_groups.values() for rule in group.security_group_rules):
         text = str(rule.protocol)
         protocol = _NUMBERS.get(text, text.upper())
@@ -113,11 +121,12 @@ def probes_of(cluster: ClusterState, cloud: CloudState) -> list[Probe]:
 
 
 def _named(cluster: ClusterState, cloud: CloudState) -> set[Block]:
-    """The CIDRs that policies and groups' rules name."""
+    """The CIDRs that policies, source ranges and groups' rules name."""
+    ranges = {text for service in cluster.services.values() for text in let_in(service, ServiceOptions()).values()}
     rules = (rule for group in cloud.security_groups.values() for rule in group.security_group_rules)
-    return blocks_of(cluster.policies.values()) | {
-        block_of(rule.remote_ip_prefix) for rule in rules if rule.remote_ip_prefix
-    }
+    prefixes = (rule.remote_ip_prefix for rule in rules if rule.remote_ip_prefix)
+    texts = {*prefixes, *(text for some in ranges for text in some)}
+    return blocks_of(cluster.policies.values()) | set(map(block_of, texts))
 
 
 def _strangers(ends: Ends, known: Iterable[End], named: set[Block], services: list[Block]) -> Iterator[End]:
@@ -227,7 +236,9 @@ class _Comparison:
                 isolating[labels] = {direction: tuple(judge.isolating(pod, direction)) for direction in Direction}
             port = self._judges[1].port_of(end, self._crowd.family)
             groups = None if port is None else port.security_groups if port.port_security_enabled else (_ANYBODY,)
-            key = (labels, pod.node, pod.ports, groups)
+            block = end.block(self._crowd.family)
+            limits = self._judges[0].limits.at(block) if block else ()
+            key = (labels, pod.node, pod.ports, groups, limits)
             if key not in found:
                 found[key] = _Class(pod, groups or (), isolating[labels])
             found[key].ends.append(end)

@@ -55,8 +55,12 @@ def test_sarif_suppresses_what_is_accepted_and_junit_fails_what_is_not(capsys) -
 
 
 def test_another_provider_is_named_by_the_configuration(tmp_path, capsys) -> None:
+    file = tmp_path / "service.yaml"
+    timed = "{openstack.org/kuryr-timeout-client-data: '50000'}"
+    file.write_text(f"kind: Service\nmetadata: {{name: web, annotations: {timed}}}\nspec: {{ports: [{{port: 80}}]}}\n")
+    assert linted(file) == 10
     config = Config(services=ServiceOptions(provider="amphora"))
-    assert run(ServiceLint, Settings(config, {}), "-f", str(EXAMPLE)) == 0
+    assert run(ServiceLint, Settings(config, {}), "-f", str(file)) == 0
 
 
 def test_the_live_cluster_is_judged_where_no_file_is_given(capsys) -> None:

@@ -88,6 +88,8 @@ class Scene(Struct, frozen=True):
     gone: bool = True
     remedy: Remedy = Remedy.TELL
     closing: tuple[str, ...] = ()
+    guarding: tuple[str, ...] = ()
+    unguarded: str = "nobody does"
 
     def with_config(self, **options: Any) -> Scene:
         """The same under another configuration of Services."""
@@ -105,7 +107,7 @@ class Scene(Struct, frozen=True):
     @property
     def wanted(self) -> Wanted:
         assert self.service is not None
-        return service_specs(self.service, self.slices, self.config, OWN, self.index)
+        return service_specs(self.service, self.slices, self.config, OWN, self.index, unguarded=self.unguarded)
 
     def difference(self) -> list[Step | Finding]:
         if self.service is None:
@@ -116,6 +118,7 @@ class Scene(Struct, frozen=True):
                 self.wanted,
                 self.index,
                 closing=lambda vip, listeners: self.closing if tuple(listeners) else (),
+                guarding=self.guarding,
                 remedy=self.remedy,
                 home=frozenset(HOME.values()),
             )

@@ -480,3 +480,38 @@ def test_what_opens_a_port_needs_the_rules_to_go_that_would_let_it_out() -> None
 
 def test_a_load_balancer_of_nobody_is_not_seen() -> None:
     assert replace(ONE, balancers=(*ONE.balancers, LoadBalancer("other", vip_address="10.96.0.9"))).plan() == []
+
+
+PORT = "port/pod/p1"
+RANGES = OUTSIDE.changed(source_ranges=("198.51.100.0/24",))
+
+
+def test_nothing_leads_to_a_service_with_source_ranges_before_its_members_keep_others_out() -> None:
+    guarded = replace(RANGES, unguarded="", guarding=(PORT,))
+    balancer, floating = guarded.steps()
+    assert (balancer.needs, floating.needs) == ((), (LB, PORT))
+
+    outside = guarded.with_config(external="provider-network")
+    assert [step.needs for step in outside.steps()] == [(), (PORT,)]
+
+
+def test_nor_does_a_member_come_before_its_port_keeps_others_out() -> None:
+    done = replace(RANGES, unguarded="").converged()
+    more = replace(done, slices=(slice_("10.65.0.8", "10.65.0.9", "10.65.0.10"),), guarding=(PORT,))
+    assert [step.needs for step in more.steps()] == [(PORT,)]
+    inside = replace(more, floating_ips=()).changed(type="ClusterIP", ingress=())
+    assert [step.needs for step in inside.steps()] == [()]
+
+
+def test_a_service_whose_ranges_are_enforced_no_more_is_closed() -> None:
+    done = replace(RANGES, unguarded="").converged()
+    closed = replace(done, unguarded="a policy lets others in to that port of pod shop/web")
+    assert [(step.kind, step.changes[0].after) for step in closed.steps()] == [
+        (Kind.FLOATING_IP, ""),
+        (Kind.SERVICE, ""),
+    ]
+    assert closed.findings() == [
+        "SVC-RANGES: no external address, because its source ranges cannot be enforced: a policy lets others in to that"
+        " port of pod shop/web"
+    ]
+    assert closed.converged().balancers == done.balancers

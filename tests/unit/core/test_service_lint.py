@@ -42,6 +42,7 @@ def codes(tmp_path, *specs: str, **more) -> list[tuple[str, str]]:
         f"{FINE}, clusterIP: None",
         "type: ExternalName, externalName: example.org",
         f"{FINE}, ipFamilyPolicy: PreferDualStack",
+        f"{LB}, loadBalancerSourceRanges: [203.0.113.0/24]",
         f"{FINE}, sessionAffinity: ClientIP",
         "ports: [{port: 53, protocol: UDP, name: dns}, {port: 53, protocol: TCP, name: dns-tcp}]",
     ],
@@ -59,7 +60,6 @@ def test_a_service_without_fault_has_no_finding(tmp_path, spec: str) -> None:
         (f"{FINE}, internalTrafficPolicy: Local", ("SVC-TRAFFIC-POLICY", "spec.internalTrafficPolicy")),
         (f"{LB}, externalTrafficPolicy: Local", ("SVC-TRAFFIC-POLICY", "spec.externalTrafficPolicy")),
         (f"{LB}, loadBalancerClass: example.org/other", ("SVC-CLASS", "spec.loadBalancerClass")),
-        (f"{LB}, loadBalancerSourceRanges: [203.0.113.0/24]", ("SVC-RANGES", "spec.loadBalancerSourceRanges")),
         (f"{LB}, loadBalancerSourceRanges: [everybody]", ("SVC-RANGES", "spec.loadBalancerSourceRanges")),
         (f"{LB}, loadBalancerIP: 198.51.100.7", ("SVC-ALLOW", "spec.loadBalancerIP")),
         (f"{LB}, ipFamilyPolicy: RequireDualStack", ("SVC-NETWORK", "")),
@@ -98,10 +98,10 @@ def test_a_finding_of_an_annotation(tmp_path, notes: str, expected: str) -> None
 
 
 def test_what_one_provider_cannot_do_another_one_can(tmp_path) -> None:
-    ranges = f"{LB}, loadBalancerSourceRanges: [203.0.113.0/24]"
     notes = "openstack.org/kuryr-timeout-client-data: '50000'"
     amphora = replace(Config(), services=ServiceOptions(provider="amphora"))
-    assert codes(tmp_path, ranges, notes=notes, config=amphora) == []
+    assert codes(tmp_path, LB, notes=notes) == [("SVC-ANNOTATION", "")]
+    assert codes(tmp_path, LB, notes=notes, config=amphora) == []
 
 
 def test_what_the_operator_allows_is_no_finding(tmp_path) -> None:

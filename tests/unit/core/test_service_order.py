@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from kuryrctl.core import names
 from kuryrctl.core.balancer_index import Balancers
-from kuryrctl.core.cloud import SecurityGroup, SecurityGroupRule
+from kuryrctl.core.cloud import Port, SecurityGroup, SecurityGroupRule
 from kuryrctl.core.config import Config
 from kuryrctl.core.diff import POLICY_KINDS, Evidence, World, ordered, subject_difference
 from kuryrctl.core.diff_groups import Policed
@@ -16,7 +17,7 @@ from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Step
 from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.service_index import ServiceIndex
-from kuryrctl.core.service_order import closing
+from kuryrctl.core.service_order import closing, guarding
 from kuryrctl.core.specs import Key, RuleSpec
 from kuryrctl.core.subjects import service_subject
 from kuryrctl.kube.documents import parse
@@ -208,6 +209,33 @@ def test_a_rule_is_waited_for_when_it_lets_out_to_a_listener(fields: dict[str, o
     listeners = Scene().wanted.balancers[0].listeners
     found = closing(Going(rule(**fields)), "10.96.0.5", listeners)  # type: ignore[arg-type]
     assert bool(found) is waited_for
+
+
+def test_the_ports_that_are_still_to_be_guarded_come_before_what_leads_to_the_service() -> None:
+    ranges = "spec: {type: LoadBalancer, loadBalancerSourceRanges: [203.0.113.0/24], clusterIP: 10.96.0.5"
+    seen = world(CLIENT, CLIENT + SERVICE.replace("spec: {clusterIP: 10.96.0.5", ranges) % 80 + DB)
+    (service,) = seen.cluster.services.values()
+    db = next(pod for pod in seen.cluster.pods.values() if pod.name == "db")
+    wanted = seen.policed.policies.groups_of(db)
+    seen.policed.lists.put(db.uid, wanted)
+    port = Port(
+        "port",
+        "net",
+        names.mac_address("kuryr", "pod", db.uid),
+        project_id="project",
+        tags=names.tags("kuryr", "pod", db.uid),
+    )
+
+    assert any(key.startswith("security-group/guard/") for key in wanted)
+    assert guarding(seen.policed, service) == (f"port/pod/{db.uid}",)
+    (balancer, floating) = steps_of(seen, service_subject(service.uid))
+    assert (balancer.needs, floating.needs) == ((), (balancer.key, f"port/pod/{db.uid}"))
+
+    seen.policed.groups.put(_group(seen.policed.policies, next(key for key in wanted if "/guard/" in key)))
+    carrying = replace(port, security_groups=tuple(map(seen.policed.id_of, wanted)))
+    seen.ports.put(carrying)
+    assert seen.ports.of(f"port/pod/{db.uid}") == (carrying,)
+    assert guarding(seen.policed, service) == ()
 
 
 def test_without_knowledge_of_policies_no_load_balancer_is_made() -> None:

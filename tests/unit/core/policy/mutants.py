@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from kuryrctl.core.cluster import Pod
-from kuryrctl.core.policy import allowance, clients, compiler, entries, index, peers, reach, rulebook, vips
+from kuryrctl.core.config import ServiceOptions
+from kuryrctl.core.policy import allowance, clients, compiler, entries, guards, index, peers, reach, rulebook, vips
 from kuryrctl.core.policy.allowance import Allowance, Span
 from kuryrctl.core.policy.entries import Entry, Parsed
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
@@ -21,6 +22,7 @@ from kuryrctl.core.policy.nodes import Nodes
 from kuryrctl.core.policy.peers import Membership, Peers, PodClass
 from kuryrctl.core.policy.ranges import Ranges, minus, network, union
 from kuryrctl.core.selectors import Operator, Requirement, Selector
+from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key
 
 Patch: TypeAlias = Callable[[pytest.MonkeyPatch], None]
@@ -300,6 +302,41 @@ def _no_own(patch: pytest.MonkeyPatch) -> None:
 @mutant("the VIP as a source is refused")
 def _no_hairpin(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reach.Reach, "hairpins", lambda self, key: [])
+
+
+# Source ranges of Services --------------------------------------------------------------------------------------------
+
+
+@mutant("source ranges are not enforced")
+def _no_guard(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guards.Guards, "key", lambda self, uid: None)
+
+
+@mutant("source ranges keep the cluster's pods and nodes out")
+def _guarded_from_all(patch: pytest.MonkeyPatch) -> None:
+    right = guards.Guards._allowances
+    patch.setattr(
+        guards.Guards,
+        "_allowances",
+        lambda self, *about: (msgspec.structs.replace(each, groups=frozenset()) for each in right(self, *about)),
+    )
+
+
+@mutant("source ranges close all ports")
+def _guarded_wholly(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guards, "minus", lambda ranges, closed: ())
+
+
+@mutant("a Service that lets everybody in does not open the port")
+def _stricter(patch: pytest.MonkeyPatch) -> None:
+    right = guards.let_in
+    everybody = {4: ("0.0.0.0/0",), 6: ("::/0",)}
+
+    def narrowed(service: Service, settings: ServiceOptions) -> Any:
+        found = right(service, settings)
+        return {} if dict(found) == everybody else found
+
+    patch.setattr(guards, "let_in", narrowed)
 
 
 # Which pods -----------------------------------------------------------------------------------------------------------

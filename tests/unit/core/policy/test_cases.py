@@ -91,6 +91,8 @@ class _Names:
         if role == "peer":
             term, _, number = id_[0].partition("-")
             return f"peer {self._terms.get(term, term)}{f'={number}' if number else ''}"
+        if role == "guard":
+            return f"guard of {', '.join(self._clients[key])}"
         if role == "vip":
             itself = " alone" if key in self._own else ""
             return f"vip of {', '.join(self._clients[key])}{itself}"

@@ -70,7 +70,7 @@ def test_blocks_are_those_of_the_standard_library(text: str) -> None:
 
 def test_reasons_allow_or_refuse() -> None:
     """Every reason is one or the other, on purpose."""
-    refusing = {Reason.ISOLATED, Reason.NO_GROUPS, Reason.NO_PORT, Reason.NO_ENDPOINT, Reason.FINISHED}
+    refusing = {Reason.ISOLATED, Reason.RANGES, Reason.NO_GROUPS, Reason.NO_PORT, Reason.NO_ENDPOINT, Reason.FINISHED}
     assert set(Reason) - ALLOWING == refusing
 
 

@@ -62,6 +62,7 @@ _BLOCKS: dict[str, tuple[str, ...]] = {
 }
 _OUTSIDE = ("203.0.113.5", "203.0.113.77", "203.0.113.0/24", "8.8.8.8", "2001:db8::5", "2001:db8:1::/48")
 _NUMBERS = (53, 80, 443, 8080)
+_RANGES = ("203.0.113.0/25", "203.0.113.5/32", "8.0.0.0/8", "2001:db8::/32", "0.0.0.0/0", "10.65.3.200/29")
 
 
 def random_world(random: Random) -> ClusterState:
@@ -73,7 +74,7 @@ def random_world(random: Random) -> ClusterState:
     pods = [_pod(random, spaces, number) for number in range(random.randint(1, 8))]
     assigned = [_assignment(pod) for pod in pods if pod.wants_port and not pod.ips and random.random() < 0.5]
     policies = [_policy(random, spaces, number) for number in range(random.randint(0, 4))]
-    pairs = [_service(random, pods, number) for number in range(random.choice((0, 0, 1, 2)))]
+    pairs = [_service(random, pods, number) for number in range(random.choice((0, 0, 1, 2, 2)))]
     return ClusterState(
         pods={pod.uid: pod for pod in pods},
         nodes={name: Node(name, f"uid-{name}", _node_addresses(name)) for name in _NODES},
@@ -267,7 +268,7 @@ def _service(random: Random, pods: list[Pod], number: int) -> tuple[Service, lis
     space, name = random.choice(pods).namespace, f"s{number}"
     families: dict[str, Any] = {"IPv4": f"10.96.0.{10 + number}", "IPv6": f"fd00:10:96::{10 + number:x}"}
     ports = [ServicePort(80, "TCP", "one"), ServicePort(53, "UDP", "two")][: random.randint(1, 2)]
-    targets = tuple(EndpointPort(port.name, random.choice((80, 8080, 53)), port.protocol) for port in ports)
+    targets = tuple(EndpointPort(port.name, random.choice((80, 80, 80, 8080, 53)), port.protocol) for port in ports)
     chosen = [pod for pod in pods if pod.namespace == space and random.random() < 0.6 and pod.phase == "Running"]
     slices = []
     for family, vip in families.items():
@@ -278,4 +279,6 @@ def _service(random: Random, pods: list[Pod], number: int) -> tuple[Service, lis
             found.append(Endpoint(("203.0.113.77" if family == "IPv4" else "2001:db8::5",)))
         slices.append(EndpointSlice(space, f"{name}-{family.lower()}", vip, name, family, tuple(found), targets))
     vips = tuple(families.values()) if random.random() < 0.8 else ()
-    return Service(space, name, f"uid-{name}", "ClusterIP", vips, tuple(ports)), slices
+    type_ = random.choice(("ClusterIP", "LoadBalancer", "LoadBalancer"))
+    ranges = tuple(random.sample(_RANGES, random.choice((0, 1, 1, 2)))) if type_ == "LoadBalancer" else ()
+    return Service(space, name, f"uid-{name}", type_, vips, tuple(ports), source_ranges=ranges), slices

@@ -1,4 +1,4 @@
-"""Source ranges of Services on a site: members' ports are guarded first, and nothing leads there when they cannot be."""
+"""Source ranges of Services on a site: members are guarded first, and nothing leads there when they cannot be."""
 
 from __future__ import annotations
 

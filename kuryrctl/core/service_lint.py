@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 
 from kuryrctl.core.balancer_index import Balancers
@@ -20,11 +20,11 @@ from kuryrctl.core.lint import LINT_IGNORE, Check, Level, LintFinding, judged
 from kuryrctl.core.ownership import Identity
 from kuryrctl.core.policy.compiler import Policies
 from kuryrctl.core.service_annotations import asked
-from kuryrctl.core.service_desired import service_specs
+from kuryrctl.core.service_desired import service_specs, why_skipped
 from kuryrctl.core.service_external import is_external
 from kuryrctl.core.service_index import ServiceIndex
 from kuryrctl.core.service_notes import Note, NoteCode
-from kuryrctl.core.services import Service
+from kuryrctl.core.services import EndpointSlice, Service
 
 LINT_SCHEMA = "kuryrctl.service-lint/1"
 _OF_NOTES = {
@@ -49,8 +49,10 @@ _OF_NOTES = {
 }
 PORT_CLASH = Check("SVC-PORT-CLASH", Level.ERROR, "Two ports of the Service are the same")
 ADDRESS_CLASH = Check("SVC-ADDRESS-CLASH", Level.ERROR, "Two Services ask for the same address")
+NO_PORT = Check("SVC-NO-PORT", Level.WARNING, "No endpoint answers for a port of the Service")
+NO_FAMILY = Check("SVC-NO-FAMILY", Level.WARNING, "A Service has an address of an IP version that no endpoint has")
 SUPPRESSION = Check("SVC-IGNORE", Level.ERROR, "An acceptance has no reason, or names no known code")
-CHECKS = (*_OF_NOTES.values(), PORT_CLASH, ADDRESS_CLASH, SUPPRESSION)
+CHECKS = (*_OF_NOTES.values(), PORT_CLASH, ADDRESS_CLASH, NO_PORT, NO_FAMILY, SUPPRESSION)
 
 
 def lint(cluster: ClusterState, config: Config) -> tuple[LintFinding, ...]:
@@ -63,7 +65,8 @@ def lint(cluster: ClusterState, config: Config) -> tuple[LintFinding, ...]:
     for service in sorted(cluster.services.values(), key=lambda service: service.full_name):
         slices, unguarded = index.slices_of(service), policies.unguarded(service)
         notes = service_specs(service, slices, config, own, balancers, unguarded=unguarded).notes
-        found += findings(service, notes, (*_port_clashes(service), *clashes.get(service.full_name, ())))
+        more = (*_port_clashes(service), *clashes.get(service.full_name, ()), *_unanswered(service, slices))
+        found += findings(service, notes, more)
     return tuple(found)
 
 
@@ -86,6 +89,26 @@ def _port_clashes(service: Service) -> Iterator[LintFinding]:
         if count > 1:
             told = f'{count} ports are named "{name}"' if name else f"{count} ports have no name"
             yield LintFinding(PORT_CLASH, service.full_name, f"{told}: endpoints are matched by name", "spec.ports")
+
+
+def _unanswered(service: Service, slices: Iterable[EndpointSlice]) -> Iterator[LintFinding]:
+    """Ports and IP versions that nobody answers on, though somebody answers: nobody at all is no manifest's fault."""
+    filled = [each for each in slices if each.endpoints]
+    if not filled or why_skipped(service):
+        return
+    offered = {(port.name, port.protocol) for each in filled for port in each.ports}
+    for number, port in enumerate(service.ports):
+        if (port.name, port.protocol) not in offered:
+            told = f"no endpoint answers for {port.port}/{port.protocol}: no EndpointSlice has this port"
+            if isinstance(port.target_port, str):
+                told = f'no endpoint has a container port named "{port.target_port}" ({port.protocol})'
+            yield LintFinding(NO_PORT, service.full_name, told, f"spec.ports[{number}]")
+    types = {each.address_type for each in filled}
+    for vip in service.cluster_ips:
+        family = f"IPv{ip_address(vip).version}"
+        if family not in types:
+            told = f"nobody answers at {vip}: its endpoints have addresses of {', '.join(sorted(types))} only"
+            yield LintFinding(NO_FAMILY, service.full_name, told, "spec.clusterIPs")
 
 
 def _address_clashes(services: Iterable[Service], config: Config) -> dict[str, list[LintFinding]]:

@@ -9,7 +9,7 @@ from kuryrctl.core.config import Config, ServiceOptions
 from kuryrctl.core.lint import LintFinding
 from kuryrctl.core.service_lint import CHECKS, lint
 from kuryrctl.core.service_notes import NoteCode
-from kuryrctl.kube.documents import allocated, cluster_of, documents
+from kuryrctl.kube.documents import allocated, cluster_of, documents, parse
 from tests.repository import ROOT
 
 FINE = "ports: [{port: 80, targetPort: http}], selector: {app: web}"
@@ -102,6 +102,45 @@ def test_what_one_provider_cannot_do_another_one_can(tmp_path) -> None:
     amphora = replace(Config(), services=ServiceOptions(provider="amphora"))
     assert codes(tmp_path, LB, notes=notes) == [("SVC-ANNOTATION", "")]
     assert codes(tmp_path, LB, notes=notes, config=amphora) == []
+
+
+SLICE = """
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080, protocol: TCP}]
+endpoints: %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "endpoints", "expected"),
+    [
+        ("clusterIPs: [10.96.0.5], ports: [{name: http, port: 80}]", "[{addresses: [10.65.0.8]}]", []),
+        (
+            "clusterIPs: [10.96.0.5], ports: [{name: http, port: 80}, {name: admin, port: 90, targetPort: adm}]",
+            "[{addresses: [10.65.0.8]}]",
+            [("SVC-NO-PORT", 'no endpoint has a container port named "adm" (TCP)')],
+        ),
+        (
+            "clusterIPs: [10.96.0.5], ports: [{name: web, port: 80}]",
+            "[{addresses: [10.65.0.8]}]",
+            [("SVC-NO-PORT", "no endpoint answers for 80/TCP: no EndpointSlice has this port")],
+        ),
+        (
+            "clusterIPs: [10.96.0.5, 'fd00:10:96::5'], ports: [{name: http, port: 80}]",
+            "[{addresses: [10.65.0.8]}]",
+            [("SVC-NO-FAMILY", "nobody answers at fd00:10:96::5: its endpoints have addresses of IPv4 only")],
+        ),
+        ("clusterIPs: [10.96.0.5, 'fd00:10:96::5'], ports: [{name: web, port: 80}]", "[]", []),
+    ],
+)
+def test_a_port_or_an_address_that_nobody_answers_on(spec: str, endpoints: str, expected: list) -> None:
+    text = f"kind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{{spec}}}\n{SLICE % endpoints}"
+    found = lint(parse(text, "case"), Config())
+    assert [(each.check.code, each.message) for each in found] == expected
 
 
 def test_what_the_operator_allows_is_no_finding(tmp_path) -> None:

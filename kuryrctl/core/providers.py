@@ -21,9 +21,11 @@ SOURCE_IP: Final = "SOURCE_IP"
 class Provider(Struct, frozen=True):
     """One provider.
 
-    `aliases` are other names under which the same driver is known. `algorithm` is what pools are made with.
+    `aliases` are other names under which the same driver is known. `algorithm` is what pools are made with;
+    `affinity_algorithm`, where it is not empty, those of a Service with affinity: OVN's provider drops the persistence
+    of a pool that comes without a time-out (``pool_create`` in its helper.py, 10.0), and never changes an algorithm.
     `persistence_timeouts` are the protocols whose session persistence may have a time-out of its own: Octavia refuses
-    one for others (400); without it `persistence_default_s` counts; none is longer than `persistence_most_s` (OVN:
+    one for others (400), where affinity lasts `affinity_lasts`; none is longer than `persistence_most_s` (OVN:
     ``affinity_timeout`` in ovn-nb(5)). `monitors` are the monitor types by protocol.
     `allowed_cidrs`, `listener_timeouts`, `weights`: whether they have an effect. `mixed_families`: whether one pool may
     hold members of both IP versions. `whole_create`: a new load balancer is one call with all that is below it.
@@ -32,10 +34,11 @@ class Provider(Struct, frozen=True):
     name: str
     protocols: frozenset[str]
     algorithm: str
+    affinity_algorithm: str = ""
     aliases: frozenset[str] = frozenset()
     persistence: frozenset[str] = frozenset()
     persistence_timeouts: frozenset[str] = frozenset({"UDP", "SCTP"})
-    persistence_default_s: int | None = None
+    affinity_lasts: str = "as long as the provider decides"
     persistence_most_s: int = 86400
     monitors: Mapping[str, str] = MappingProxyType({})
     allowed_cidrs: bool = False
@@ -55,8 +58,9 @@ OVN: Final = Provider(
     name="ovn",
     protocols=frozenset({"TCP", "UDP", "SCTP"}),
     algorithm="SOURCE_IP_PORT",
+    affinity_algorithm="SOURCE_IP",
     persistence=frozenset({SOURCE_IP}),
-    persistence_default_s=360,
+    affinity_lasts="until members come or go",
     persistence_most_s=65535,
     monitors=MappingProxyType({"TCP": "TCP", "UDP": "UDP-CONNECT"}),
     keeps_client_address=True,

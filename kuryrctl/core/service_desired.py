@@ -193,7 +193,7 @@ class _Builder:
             balancer=balancer,
             name=name,
             protocol=port.protocol,
-            algorithm=self._provider.algorithm,
+            algorithm=self._algorithm(),
             members=MembersSpec(_below("member", balancer, name), balancer, key, members),
             persistence=self._persistence(port.protocol),
             monitor=self._monitor(balancer, name, key, port.protocol),
@@ -202,6 +202,10 @@ class _Builder:
     def _member(self, backend: Backend) -> MemberSpec:
         address = ip_address(backend[0])
         return MemberSpec(*backend, next((key for network, key in self._subnets if address in network), None))
+
+    def _algorithm(self) -> str:
+        sticky = self._service.session_affinity == "ClientIP"
+        return (sticky and self._provider.affinity_algorithm) or self._provider.algorithm
 
     def _persistence(self, protocol: str) -> tuple[str, int | None] | None:
         if self._service.session_affinity != "ClientIP" or SOURCE_IP not in self._provider.persistence:
@@ -297,8 +301,8 @@ class _Builder:
             return
         untimed = ", ".join(sorted(protocols - chosen.persistence_timeouts))
         if untimed and service.affinity_timeout_s != DEFAULT_AFFINITY_S:
-            own = f"{chosen.persistence_default_s} s" if chosen.persistence_default_s else "the provider's own"
-            told = f"its time-out of {service.affinity_timeout_s} s does not count for {untimed}: it is {own}"
+            told = f"its time-out of {service.affinity_timeout_s} s does not count for {untimed}"
+            told += f": affinity lasts {chosen.affinity_lasts}"
             yield Note(NoteCode.AFFINITY, told, f"{field}Config.clientIP.timeoutSeconds")
 
 

@@ -155,11 +155,17 @@ CASES: dict[str, tuple[Scene, list[str]]] = {
     ),
     "session affinity": (
         ONE.changed(session_affinity="ClientIP"),
-        [f"update {POOL}  (the pool tcp-80 of Service shop/web differs: session_persistence not set -> SOURCE_IP)"],
+        [
+            f"update {POOL}  (the pool tcp-80 of Service shop/web differs: lb_algorithm SOURCE_IP_PORT -> SOURCE_IP,"
+            " session_persistence not set -> SOURCE_IP)"
+        ],
     ),
     "and without it again": (
         Scene(service=service(session_affinity="ClientIP")).converged().changed(session_affinity="None"),
-        [f"update {POOL}  (the pool tcp-80 of Service shop/web differs: session_persistence SOURCE_IP -> none)"],
+        [
+            f"update {POOL}  (the pool tcp-80 of Service shop/web differs: lb_algorithm SOURCE_IP -> SOURCE_IP_PORT,"
+            " session_persistence SOURCE_IP -> none)"
+        ],
     ),
     "a health monitor is asked for": (
         ONE.changed(annotations={"loadbalancer.openstack.org/enable-health-monitor": "true"}),

@@ -55,6 +55,8 @@ class Balancers:
         self._by_id: dict[str, tuple[Thing, Claim]] = {}
         self._by_key: dict[Key, list[str]] = {}
         self._by_uid: dict[str, dict[Key, None]] = {}
+        self._at: dict[str, FloatingIP] = {}
+        self._on: dict[str, dict[str, FloatingIP]] = {}
         for balancer in load_balancers:
             self.put(balancer)
         for floating_ip in floating_ips:
@@ -69,6 +71,9 @@ class Balancers:
                 return claim
         else:
             claim = ownership.claim_floating_ip(thing, self.identity)
+            self._at[thing.floating_ip_address] = thing
+            if thing.port_id:
+                self._on.setdefault(thing.port_id, {})[thing.id] = thing
         self._by_id[thing.id] = (thing, claim)
         if claim.ours:
             self._by_key.setdefault(claim.key, []).append(thing.id)
@@ -77,7 +82,13 @@ class Balancers:
 
     def drop(self, id_: str) -> None:
         """It is gone, with all that was below it."""
-        _, claim = self._by_id.pop(id_, (None, FOREIGN))
+        thing, claim = self._by_id.pop(id_, (None, FOREIGN))
+        if isinstance(thing, FloatingIP):
+            self._at.pop(thing.floating_ip_address, None)
+            there = self._on.get(thing.port_id or "", {})
+            there.pop(id_, None)
+            if thing.port_id and not there:
+                self._on.pop(thing.port_id, None)
         if not claim.ours:
             return
         self._by_key[claim.key].remove(id_)
@@ -116,13 +127,11 @@ class Balancers:
 
     def floating_ip_at(self, address: str) -> FloatingIP | None:
         """The floating IP with this address, whosever it is."""
-        found = (thing for thing, _ in self._by_id.values() if isinstance(thing, FloatingIP))
-        return next((each for each in found if each.floating_ip_address == address), None)
+        return self._at.get(address)
 
     def floating_ips_on(self, port_id: str) -> tuple[FloatingIP, ...]:
         """The floating IPs that lead to a port, whosever they are."""
-        found = (thing for thing, _ in self._by_id.values() if isinstance(thing, FloatingIP))
-        return tuple(each for each in found if port_id and each.port_id == port_id)
+        return tuple(self._on.get(port_id, {}).values())
 
     def ids_of(self, uid: str) -> dict[Key, str]:
         """The ids of what one Service has, by key: load balancers and all below them, floating IPs."""

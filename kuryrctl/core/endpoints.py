@@ -6,10 +6,12 @@ that end and still serve; of an endpoint its first address. Does not know: pods,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TypeAlias
 
+from kuryrctl.core.policy import ranges
 from kuryrctl.core.service_notes import Note, NoteCode
 from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
 
@@ -22,7 +24,7 @@ def backends(
     port: ServicePort,
     version: int,
     slices: Iterable[EndpointSlice],
-    service_cidrs: Sequence[str] = (),
+    service_cidrs: tuple[str, ...] = (),
 ) -> tuple[Backend, ...]:
     """Where packets for a port of the Service go, sorted; each address and port once, whichever slices name it.
 
@@ -42,7 +44,8 @@ def backends(
     return tuple(sorted({(endpoint.addresses[0], number) for endpoint, number in wanted}, key=_in_order))
 
 
-def refusal(address: str, service_cidrs: Sequence[str] = ()) -> str:
+@lru_cache(maxsize=65536)  # a full turn asks for every endpoint of the cluster
+def refusal(address: str, service_cidrs: tuple[str, ...] = ()) -> str:
     """Why nothing may be sent to an endpoint's address; empty: it may.
 
     Whoever may write an EndpointSlice could name any address: these ones mean something else on every host.
@@ -64,7 +67,7 @@ def refusal(address: str, service_cidrs: Sequence[str] = ()) -> str:
     return ""
 
 
-def slice_notes(slices: Iterable[EndpointSlice], service_cidrs: Sequence[str]) -> list[Note]:
+def slice_notes(slices: Iterable[EndpointSlice], service_cidrs: tuple[str, ...]) -> list[Note]:
     """What the slices of one Service say that nobody can follow, each thing once."""
     notes: dict[Note, None] = {}
     for each in slices:
@@ -81,7 +84,7 @@ def slice_notes(slices: Iterable[EndpointSlice], service_cidrs: Sequence[str]) -
     return list(notes)
 
 
-def _refused(endpoint: Endpoint, where: str, service_cidrs: Sequence[str]) -> list[Note]:
+def _refused(endpoint: Endpoint, where: str, service_cidrs: tuple[str, ...]) -> list[Note]:
     why = refusal(endpoint.addresses[0], service_cidrs) if endpoint.addresses else ""
     return [Note(NoteCode.ENDPOINT, f"{where}: {endpoint.addresses[0]} {why}: nothing is sent there")] if why else []
 
@@ -92,7 +95,5 @@ def _numbers(port: ServicePort, offered: Iterable[EndpointPort]) -> list[int]:
     ]
 
 
-def _in_order(backend: Backend) -> tuple[int, int, int]:
-    address, port = backend
-    found = ip_address(address)
-    return found.version, int(found), port
+def _in_order(backend: Backend) -> tuple[tuple[int, int], int]:
+    return ranges.address(backend[0]), backend[1]

@@ -8,7 +8,6 @@ Decision: docs/decisions/070-services-as-balancer-trees.md. Does not know: what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +20,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.endpoints import Backend, backends, slice_notes
 from kuryrctl.core.index import Own
 from kuryrctl.core.ownership import service_tags
+from kuryrctl.core.policy.ranges import address, network
 from kuryrctl.core.providers import PROVIDERS, SOURCE_IP, Provider
 from kuryrctl.core.service_annotations import Options, asked
 from kuryrctl.core.service_external import (
@@ -110,10 +110,10 @@ class _Builder:
         self._notes: list[Note] = list(said.notes)
         self._options = said.options
         self._provider = self._chosen_provider()
-        self._subnets = [(ip_network(subnet.cidr), f"subnet/pods-{subnet.ip_version}") for subnet in _pods(own)]
+        self._subnets = [(*network(subnet.cidr), f"subnet/pods-{subnet.ip_version}") for subnet in _pods(own)]
 
     def wanted(self, unguarded: str) -> Wanted:
-        vips = {ip_address(each).version: each for each in self._service.cluster_ips if self._fits(each)}
+        vips = {address(each)[0]: each for each in self._service.cluster_ips if self._fits(each)}
         external = External(
             self._service,
             self._options,
@@ -200,8 +200,9 @@ class _Builder:
         )
 
     def _member(self, backend: Backend) -> MemberSpec:
-        address = ip_address(backend[0])
-        return MemberSpec(*backend, next((key for network, key in self._subnets if address in network), None))
+        version, number = address(backend[0])
+        at = (key for each, (low, high), key in self._subnets if each == version and low <= number <= high)
+        return MemberSpec(*backend, next(at, None))
 
     def _algorithm(self) -> str:
         sticky = self._service.session_affinity == "ClientIP"
@@ -269,7 +270,9 @@ class _Builder:
 
     def _fits(self, vip: str) -> bool:
         """Whether a ClusterIP is in a range that we have a subnet for."""
-        if any(ip_address(vip) in ip_network(cidr) for cidr in self._config.service_cidrs):
+        version, number = address(vip)
+        ranges = (network(cidr) for cidr in self._config.service_cidrs)
+        if any(each == version and low <= number <= high for each, (low, high) in ranges):
             return True
         told = (
             f"ClusterIP {vip} is not served: it is in none of service_cidrs ({', '.join(self._config.service_cidrs)})"

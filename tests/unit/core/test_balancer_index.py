@@ -127,9 +127,13 @@ def test_everybodys_floating_ips_are_known_but_no_foreign_load_balancer():
     index = Balancers(IDENTITY, [LoadBalancer("other")], [theirs, FLOATING])
 
     assert index.floating_ip_at("203.0.113.9") == theirs
-    assert index.floating_ips_on("vm") == (theirs,)
+    assert (index.floating_ips_on("vm"), index.claim("theirs").ours) == ((theirs,), False)
     assert index.by_id("other") is None
-    assert (index.claim("theirs").ours, index.served()) == (False, {"u1"})
+    index.put(replace(theirs, port_id=None))
+    assert (index.floating_ips_on("vm"), index.floating_ips_on("")) == ((), ())
+    index.drop("theirs")
+    assert index.floating_ip_at("203.0.113.9") is None
+    assert index.served() == {"u1"}
 
 
 def test_a_suspicious_one_is_told_and_is_nobodys():

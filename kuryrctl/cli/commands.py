@@ -74,9 +74,25 @@ COMMANDS: Final[dict[str, Entry]] = {
         "kuryrctl.cli.policy_lint:PolicyLint",
         "Tell what is probably not meant in NetworkPolicies: of manifests, a saved world, or the live cluster",
     ),
+    "service sync": Entry(
+        "kuryrctl.cli.service_sync:ServiceSync",
+        "Make load balancers, their members, floating IPs and Services' status what Services ask for",
+    ),
+    "service list": Entry(
+        "kuryrctl.cli.service_list:ServiceList",
+        "List Services with their VIPs, floating IPs, load balancers, members, and a condition",
+    ),
+    "service show": Entry(
+        "kuryrctl.cli.service_list:ServiceShow",
+        "Show one Service as a tree, down to its pods' ports, and name its first broken link",
+    ),
     "service lint": Entry(
         "kuryrctl.cli.service_lint:ServiceLint",
         "Tell what of Services load balancers cannot do, or is probably not meant: of manifests, a world, or live",
+    ),
+    "service failover": Entry(
+        "kuryrctl.cli.service_failover:ServiceFailover",
+        "Have the provider make anew what carries a Service's load balancers; its VIPs do not answer meanwhile",
     ),
     "cluster init": Entry(
         "kuryrctl.cli.cluster:ClusterInit",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from kuryrctl.cloud import Observation
+from kuryrctl.core.balancers import LoadBalancer
 from kuryrctl.core.cluster import ClusterState, Interface, KuryrNode, KuryrPort
 from kuryrctl.core.errors import Invalid, KuryrError, Owner
 from kuryrctl.core.kinds import Kind
@@ -29,6 +30,10 @@ class RecordedCloud:
         return Observation(**fields, errors=self._world.errors)
 
     def apply(self, steps: Sequence[Step], ids: Mapping[Key, str]) -> list[Outcome]:
+        """Refused."""
+        raise _read_only()
+
+    def failover(self, balancer: LoadBalancer, reason: str) -> NoReturn:
         """Refused."""
         raise _read_only()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from kuryrctl.cli.base import Command
@@ -22,7 +23,7 @@ SHOWN_PROBLEMS: Final = 15
 UNKNOWN: Final = "unknown"
 NODE_COLUMNS: Final = ("NODE", "KUBELET", "AGENT", "VERSION", "PLUGGED", "NODE PORT")
 _EXIT: Final = {None: ExitCode.OK, Severity.WARNING: ExitCode.WARNINGS, Severity.FAILURE: ExitCode.FAILURES}
-_COLOURS: Final = {Severity.WARNING: "yellow", Severity.FAILURE: "red"}
+_COLOURS: Final = {Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.FAILURE: "red"}
 
 
 class Status(Command):
@@ -67,22 +68,26 @@ class Status(Command):
 
 def _read(settings: Settings) -> Summary:
     from kuryrctl.cli.engine import planning_parts
+    from kuryrctl.cli.services import rows_now
     from kuryrctl.cli.world import look
     from kuryrctl.core.conditions import port_rows
+    from kuryrctl.core.diff import Scope
     from kuryrctl.core.errors import KuryrError
     from kuryrctl.core.summary import Facts, summarise
-    from kuryrctl.reconcile import dry_run
+    from kuryrctl.reconcile.once import looking
 
     reading = look(settings)
     unread = dict(reading.unread)
     engine = None if "cluster" in unread else _engine(settings)
     if isinstance(engine, KuryrError):
         unread["engine"], engine = engine, None
-    rows, difference, fault = None, None, None
+    rows, services, difference, fault = None, None, None, None
     try:
         if not reading.unread:
             rows = port_rows(reading.cluster, reading.cloud, settings.config)
-            difference = dry_run(planning_parts(settings))
+            with looking(planning_parts(settings), Scope.PODS) as turn:
+                difference = turn.difference()
+                services = rows_now(settings, turn, difference.plan) if turn.state.world().services_known else None
     except KuryrError as error:
         fault = error
     facts = Facts(
@@ -94,6 +99,7 @@ def _read(settings: Settings) -> Summary:
         fault=fault,
         errors=reading.errors,
         unread=unread,
+        services=services,
     )
     now_s = settings.world.made_at.timestamp() if settings.world else time.time()
     return summarise(settings.config.cluster_id, reading.cloud.project_id, facts, now_s)
@@ -118,6 +124,7 @@ def _show(summary: Summary, console: Console) -> None:
     from tabulate import tabulate
 
     none = UNKNOWN if summary.pods is None else "none"
+    services = UNKNOWN if summary.services is None else _counted(summary.services) or "none"
     drift = UNKNOWN if summary.plan_steps is None else f"{summary.plan_steps} changes to make"
     console.print(
         tabulate(
@@ -127,7 +134,8 @@ def _show(summary: Summary, console: Console) -> None:
                 ("engine", UNKNOWN if summary.engine is None else summary.engine or "nobody holds the Lease"),
                 ("state", "converged" if summary.plan_steps == 0 else drift),
                 ("pods, ports", UNKNOWN if summary.pods is None else f"{summary.pods}, {summary.ports}"),
-                ("conditions", ", ".join(f"{count} {name}" for name, count in summary.conditions.items()) or none),
+                ("conditions", _counted(summary.conditions) or none),
+                ("services", services),
             ],
             tablefmt="plain",
         ),
@@ -147,7 +155,7 @@ def _show(summary: Summary, console: Console) -> None:
     console.print()
     console.print(tabulate(rows, NODE_COLUMNS, tablefmt="plain"), soft_wrap=True)
     console.print()
-    if not summary.problems:
+    if not summary.worst:
         console.print(Text("all is well", "green"))
     for problem in summary.problems[:SHOWN_PROBLEMS]:
         line = Text(f"{problem.severity}: ", _COLOURS[problem.severity])
@@ -156,3 +164,7 @@ def _show(summary: Summary, console: Console) -> None:
             console.print(Text(f"  next: {problem.hint}", "dim"), soft_wrap=True)
     if len(summary.problems) > SHOWN_PROBLEMS:
         console.print(f"and {len(summary.problems) - SHOWN_PROBLEMS} more: kuryrctl status -f json")
+
+
+def _counted(conditions: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in conditions.items())

@@ -36,7 +36,7 @@ from kuryrctl.core.specs import FloatingIPSpec, Key, ListenerSpec, LoadBalancerS
 STUCK_AFTER_S = 300.0
 """An OVN load balancer is PENDING for a second, an Amphora one for a minute or two; after this it is stuck."""
 PENDING_DELETE = "PENDING_DELETE"
-_SYNC = "kuryrctl reconcile --dry-run shows the change, kuryrctl reconcile makes it"
+_SYNC = "kuryrctl service sync --dry-run shows the change, kuryrctl service sync makes it"
 
 
 class Sight(Struct, frozen=True, kw_only=True):
@@ -180,14 +180,14 @@ class _Grower:
         age_s = _age_s(balancer, self._sight.now_s) if balancer else None
         if found.provisioning_status == ERROR:
             told = f"Octavia has given it up (ERROR{_for(age_s)})"
-            hint = f"openstack loadbalancer status show {link.id}: it has to be deleted and made anew"
+            hint = "kuryrctl service sync --repair deletes it and makes it anew; --repair --dry-run shows the plan"
             return _broken(link, State.ERROR, told, Owner.OCTAVIA, hint)
         pending = found.provisioning_status.startswith(PENDING_PREFIX)
         if pending and age_s is not None and age_s > STUCK_AFTER_S:
             told = f"{found.provisioning_status}{_for(age_s)}: Octavia refuses every change of the load balancer"
             hint = (
                 "the cloud's operator has to end it: look at octavia's driver agent (ovn) or worker (amphora);"
-                " once it is ERROR, it can be made anew"
+                " once it is ERROR: kuryrctl service sync --repair"
             )
             return _broken(link, State.STUCK, told, Owner.OCTAVIA, hint)
         if step := self._sight.steps.get(key):

@@ -17,15 +17,18 @@ from kuryrctl.core.errors import KuryrError, Owner, Retryable
 from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Plan
+from kuryrctl.core.service_rows import ServiceCondition, ServiceRow
 
 STATUS_SCHEMA = "kuryrctl.status/1"
+NO_OCTAVIA = "OCT-NONE"
 HEARTBEAT_LATE_S = 35.0
 """An agent reports every 10 s; after three missed reports it counts as silent."""
 
 
 class Severity(StrEnum):
-    """How bad a problem is."""
+    """How bad a problem is; a note is none."""
 
+    NOTE = "note"
     WARNING = "warning"
     FAILURE = "failure"
 
@@ -54,8 +57,8 @@ class NodeSummary(Struct, frozen=True):
 class Summary(Struct, frozen=True, kw_only=True):
     """See the module. `engine` is the holder of the cluster's Lease, empty where nobody holds it.
 
-    `plan_steps` is None where no plan could be made; `engine`, `pods` and `ports` are None where they could not be read
-    (`problems` says why).
+    `conditions` count pods and ports, `services` Services. `plan_steps` is None where no plan could be made; `engine`,
+    `pods`, `ports` and `services` are None where they could not be read (`problems` says why).
     """
 
     schema: str = STATUS_SCHEMA
@@ -67,12 +70,13 @@ class Summary(Struct, frozen=True, kw_only=True):
     pods: int | None
     ports: int | None
     conditions: Mapping[str, int]
+    services: Mapping[str, int] | None
     nodes: tuple[NodeSummary, ...]
     problems: tuple[Problem, ...]
 
     @property
     def worst(self) -> Severity | None:
-        """The worst problem's severity; None: all is well."""
+        """The worst problem's severity, notes not counted; None: all is well."""
         severities = {problem.severity for problem in self.problems}
         return next((each for each in (Severity.FAILURE, Severity.WARNING) if each in severities), None)
 
@@ -80,8 +84,8 @@ class Summary(Struct, frozen=True, kw_only=True):
 class Facts(Struct, frozen=True):
     """What a summary is made of.
 
-    `unread` says by part (``cloud``, ``cluster``, ``engine``) why it could not be read: `rows`, `engine` and `plan` are
-    then None where they need it. `plan` None although all was read: `fault` says why there is none.
+    `unread` says by part (``cloud``, ``cluster``, ``engine``) why it could not be read: `rows`, `services`, `engine`
+    and `plan` are then None where they need it. `plan` None although all was read: `fault` says why there is none.
     """
 
     cluster: ClusterState
@@ -92,6 +96,7 @@ class Facts(Struct, frozen=True):
     fault: KuryrError | None = None
     errors: Mapping[Kind, KuryrError] = {}
     unread: Mapping[str, KuryrError] = {}
+    services: Sequence[ServiceRow] | None = None
 
 
 def summarise(cluster_id: str, project_id: str, facts: Facts, now_s: float) -> Summary:
@@ -105,10 +110,15 @@ def summarise(cluster_id: str, project_id: str, facts: Facts, now_s: float) -> S
         plan_steps=None if facts.plan is None else len(facts.plan),
         pods=None if facts.rows is None else sum(bool(row.pod) for row in facts.rows),
         ports=None if facts.rows is None else sum(bool(row.port_id) for row in facts.rows),
-        conditions=dict(sorted(Counter(row.condition.value for row in facts.rows or ()).items())),
+        conditions=_counts(facts.rows or ()),
+        services=None if facts.services is None else _counts(facts.services),
         nodes=nodes,
         problems=tuple(_problems(facts, nodes)),
     )
+
+
+def _counts(rows: Iterable[PortRow | ServiceRow]) -> dict[str, int]:
+    return dict(sorted(Counter(row.condition.value for row in rows).items()))
 
 
 def _nodes(cluster: ClusterState, now_s: float) -> Iterator[NodeSummary]:
@@ -130,8 +140,7 @@ def _problems(facts: Facts, nodes: Iterable[NodeSummary]) -> Iterator[Problem]:
     for part, error in facts.unread.items():
         how = "unreachable" if isinstance(error, Retryable) else "cannot be read"
         yield Problem(Severity.FAILURE, part, f"{how}: {error.message}", error.owner, error.hint)
-    for kind, error in facts.errors.items():
-        yield Problem(Severity.FAILURE, str(kind), f"not read: {error.message}", error.owner, error.hint)
+    yield from _unread_kinds(facts.errors)
     if facts.fault:
         yield Problem(Severity.FAILURE, "cluster", facts.fault.message, facts.fault.owner, facts.fault.hint)
     if facts.engine == "":
@@ -151,14 +160,46 @@ def _problems(facts: Facts, nodes: Iterable[NodeSummary]) -> Iterator[Problem]:
                 Owner.USER if legacy else Owner.KURYRCTL,
                 f"kuryrctl port show {subject}" if row.pod else f"kuryrctl port show {row.port_id}",
             )
+    services = facts.services or ()
+    yield from map(_service_problem, filter(lambda row: row.broken, services))
     suspicious = {row.port_id for row in rows if row.condition is Condition.FOREIGN}
+    suspicious |= {id_ for row in services for id_ in row.load_balancers}
     for finding in facts.findings:
-        if finding.id not in suspicious:
+        if finding.id not in suspicious and finding.code not in _OF_ROWS:
             severity = Severity.FAILURE if finding.code is FindingCode.QUOTA else Severity.WARNING
             yield Problem(severity, finding.name or finding.id, finding.message, Owner.USER)
     if facts.plan and not facts.engine:
         hint = "kuryrctl reconcile --dry-run shows it, kuryrctl reconcile repairs it"
         yield Problem(Severity.FAILURE, "drift", f"{len(facts.plan)} changes to make", Owner.KURYRCTL, hint)
+
+
+_OF_ROWS = frozenset({FindingCode.REFUSED, FindingCode.BROKEN})
+"""What the rows of Services say as well, and better."""
+_WARNINGS = frozenset(
+    {ServiceCondition.NO_ENDPOINTS, ServiceCondition.LIMITED, ServiceCondition.FOREIGN, ServiceCondition.NO_SERVICE}
+)
+"""What a Service's own user asked for, or what serves nobody: nothing that works is broken by it."""
+
+
+def _service_problem(row: ServiceRow) -> Problem:
+    severity = Severity.WARNING if row.condition in _WARNINGS else Severity.FAILURE
+    subject = f"service {row.namespace}/{row.service}" if row.service else f"load balancer {row.load_balancers[0]}"
+    owner = row.link.owner if row.link and row.link.owner else Owner.USER
+    hint = f"kuryrctl service show {row.namespace}/{row.service}" if row.service else "kuryrctl service list --long"
+    return Problem(severity, subject, f"{row.condition}: {row.detail}", owner, hint)
+
+
+def _unread_kinds(errors: Mapping[Kind, KuryrError]) -> Iterator[Problem]:
+    """Kinds that could not be listed, by the reason why. A cloud without Octavia is its operator's choice."""
+    told: dict[str, tuple[list[Kind], KuryrError]] = {}
+    for kind, error in errors.items():
+        told.setdefault(error.message, ([], error))[0].append(kind)
+    for kinds, error in told.values():
+        if error.code == NO_OCTAVIA:
+            yield Problem(Severity.NOTE, "services", error.message, error.owner, error.hint)
+        else:
+            subject = ", ".join(sorted(kinds))
+            yield Problem(Severity.FAILURE, subject, f"not read: {error.message}", error.owner, error.hint)
 
 
 def _node_problems(node: NodeSummary) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from kuryrctl.core.balancers import LoadBalancer
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Interface, KuryrNode, KuryrPort
 from kuryrctl.core.errors import KuryrError
@@ -20,11 +21,13 @@ from kuryrctl.kube import ObjectRef
 
 
 class Cloud(Protocol):
-    """The OpenStack side. Faults are values, never raised."""
+    """The OpenStack side. Faults are values, never raised but by `failover`."""
 
     def observe(self, cluster_id: str, *, networks: Sequence[str] = ()) -> CloudState: ...
 
     def apply(self, steps: Sequence[Step], ids: Mapping[Key, str]) -> list[Outcome]: ...
+
+    def failover(self, balancer: LoadBalancer, reason: str) -> LoadBalancer: ...
 
 
 class Cluster(Protocol):

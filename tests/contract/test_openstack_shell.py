@@ -17,7 +17,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.repository import ROOT
+
 OPENSTACK = Path(sys.executable).parent / "openstack"
+EXAMPLES = ROOT / "examples"
 PORTS = [
     {"id": "1", "name": "shop/web-0", "device_owner": "compute:kuryr"},
     {"id": "2", "name": "vf", "device_owner": "compute:kuryr:sriov"},
@@ -100,6 +103,8 @@ def openstack(*words: str) -> subprocess.CompletedProcess[str]:
         (["command", "list", "--group", "openstack.kuryr.v1", "-f", "value"], "kuryr config show"),
         (["module", "list", "-f", "json"], "openstackclient"),
         (["help", "kuryr", "config", "show"], "KURYRCTL_"),
+        (["help", "kuryr", "service", "show"], "first broken link"),
+        (["help", "kuryr", "service", "sync"], "--repair"),
     ],
 )
 def test_openstack_works_with_ours_installed(words, said):
@@ -116,6 +121,22 @@ def test_both_shells_print_the_same_rows():
     theirs = openstack("kuryr", "config", "show", "-f", "json")
 
     assert theirs.stderr == ""
+    assert json.loads(theirs.stdout) == json.loads(ours.stdout)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("service", "lint", "-f", str(EXAMPLES / "services.yaml"), "--format", "json"),
+        ("service", "list", "--world", str(EXAMPLES / "services.world.json"), "--long", "-f", "json"),
+        ("service", "show", "shop/db", "--world", str(EXAMPLES / "services.world.json"), "-f", "json"),
+    ],
+)
+def test_both_shells_say_the_same_and_exit_alike(words):
+    ours = subprocess.run([OPENSTACK.parent / "kuryrctl", *words], capture_output=True, text=True, check=False)
+    theirs = openstack("kuryr", *words)
+
+    assert (theirs.returncode, theirs.stderr) == (ours.returncode, "")
     assert json.loads(theirs.stdout) == json.loads(ours.stdout)
 
 

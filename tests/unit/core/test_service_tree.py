@@ -10,8 +10,9 @@ from kuryrctl.core.conditions import Condition, PortRow
 from kuryrctl.core.errors import Owner
 from kuryrctl.core.kinds import Action
 from kuryrctl.core.lint import Check, Level, LintFinding
+from kuryrctl.core.service_join import foreign_row, service_row
 from kuryrctl.core.service_links import Layer, State
-from kuryrctl.core.service_rows import ServiceCondition, foreign_row, service_row
+from kuryrctl.core.service_rows import ServiceCondition
 from kuryrctl.core.service_tree import Sight, tree
 from kuryrctl.core.specs import FloatingIPSpec
 from tests.unit.core.sights import (

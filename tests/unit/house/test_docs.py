@@ -10,6 +10,7 @@ import yaml
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.config import Config, options, parse_config, value_of
 from kuryrctl.core.service_annotations import ANNOTATIONS
+from kuryrctl.core.service_rows import ServiceCondition
 from tests.repository import ROOT, files
 
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -45,6 +46,12 @@ def test_links_lead_to_files_that_exist(name):
     here = (ROOT / name).parent
 
     assert [link for link in LINK.findall((ROOT / name).read_text()) if not (here / link).exists()] == []
+
+
+def test_every_condition_of_a_service_is_described():
+    guide = (ROOT / "docs" / "user-guide.md").read_text().partition("## Services")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"^\| `([a-z ]+)` \|", guide, re.MULTILINE)) == {each.value for each in ServiceCondition}
 
 
 def test_every_annotation_is_described_with_what_it_does():

@@ -108,4 +108,5 @@ def _line(step: Step) -> Text:
 
 def _show_findings(findings: Iterable[Finding], console: Console) -> None:
     for finding in findings:
-        console.print(Text(f"  ! {finding.code}: {finding.message}", "magenta"), soft_wrap=True)
+        about = "" if finding.name in finding.message else f"{finding.name}: "
+        console.print(Text(f"  ! {finding.code}: {about}{finding.message}", "magenta"), soft_wrap=True)

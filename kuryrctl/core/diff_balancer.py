@@ -65,6 +65,13 @@ def changed_below(spec: LoadBalancerSpec, found: LoadBalancer, who: str) -> Iter
     yield from _surplus(spec, found, who)
 
 
+def others_algorithm(spec: LoadBalancerSpec, found: LoadBalancer) -> bool:
+    """Whether a pool that stays has another algorithm than it should have."""
+    pools = pools_by_name(found)
+    pairs = ((each.pool, pools.get(each.name)) for each in spec.listeners)
+    return any(pool is not None and pool.lb_algorithm != wanted.algorithm for wanted, pool in pairs)
+
+
 def _pool_steps(spec: PoolSpec, found: Pool, who: str, where: str) -> Iterator[Step]:
     yield from _differing(spec, _pool_changes(spec, found), who, found.id, "the pool")
     yield from _member_steps(spec.members, found, who, where)

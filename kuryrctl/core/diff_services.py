@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from kuryrctl.core import names
 from kuryrctl.core.balancer_index import Balancers
 from kuryrctl.core.balancers import ERROR, LoadBalancer
-from kuryrctl.core.diff_balancer import changed_below, changed_itself
+from kuryrctl.core.diff_balancer import changed_below, changed_itself, others_algorithm
 from kuryrctl.core.diff_floating import FloatingDifference, numbered, removal
 from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.kinds import Action, Kind
@@ -180,8 +180,12 @@ class _Difference:
     def _outage(self, spec: LoadBalancerSpec, used: LoadBalancer) -> str:
         """Why a load balancer has to be deleted and made anew; empty: it has not."""
         answers = f"{used.vip_address} does not answer until that is done"
-        if used.provider and not provider(spec.provider).is_named(used.provider):
+        wanted = provider(spec.provider)
+        if used.provider and not wanted.is_named(used.provider):
             return f"the provider of {self._who} changes from {used.provider} to {spec.provider}: {answers}"
+        if not wanted.changes_algorithm and others_algorithm(spec, used):
+            told = "can change that only by a new load balancer"
+            return f"the session affinity of {self._who} changes, and {wanted.name} {told}: {answers}"
         if self._remedy is Remedy.RECREATE:
             broken = next(_in_error(used), "")
             if broken:

@@ -23,7 +23,9 @@ class Provider(Struct, frozen=True):
 
     `aliases` are other names under which the same driver is known. `algorithm` is what pools are made with;
     `affinity_algorithm`, where it is not empty, those of a Service with affinity: OVN's provider drops the persistence
-    of a pool that comes without a time-out (``pool_create`` in its helper.py, 10.0), and never changes an algorithm.
+    of a pool that comes without a time-out (``pool_create`` in its helper.py, 10.0). `changes_algorithm`: whether a
+    pool that exists can get another one; OVN's provider says yes and does nothing (``pool_update``), and it never takes
+    an ``affinity_timeout`` back.
     `persistence_timeouts` are the protocols whose session persistence may have a time-out of its own: Octavia refuses
     one for others (400), where affinity lasts `affinity_lasts`; none is longer than `persistence_most_s` (OVN:
     ``affinity_timeout`` in ovn-nb(5)). `monitors` are the monitor types by protocol.
@@ -35,6 +37,7 @@ class Provider(Struct, frozen=True):
     protocols: frozenset[str]
     algorithm: str
     affinity_algorithm: str = ""
+    changes_algorithm: bool = True
     aliases: frozenset[str] = frozenset()
     persistence: frozenset[str] = frozenset()
     persistence_timeouts: frozenset[str] = frozenset({"UDP", "SCTP"})
@@ -59,6 +62,7 @@ OVN: Final = Provider(
     protocols=frozenset({"TCP", "UDP", "SCTP"}),
     algorithm="SOURCE_IP_PORT",
     affinity_algorithm="SOURCE_IP",
+    changes_algorithm=False,
     persistence=frozenset({SOURCE_IP}),
     affinity_lasts="until members come or go",
     persistence_most_s=65535,

@@ -153,18 +153,35 @@ CASES: dict[str, tuple[Scene, list[str]]] = {
             f"update {POOL}  (the pool tcp-80 of Service shop/web differs: admin_state_up false -> true)",
         ],
     ),
-    "session affinity": (
+    "session affinity is another algorithm, which OVN cannot change": (
         ONE.changed(session_affinity="ClientIP"),
         [
-            f"update {POOL}  (the pool tcp-80 of Service shop/web differs: lb_algorithm SOURCE_IP_PORT -> SOURCE_IP,"
-            " session_persistence not set -> SOURCE_IP)"
+            f"delete {LB}/lb1  (the session affinity of Service shop/web changes, and ovn can change that only by a new"
+            " load balancer: 10.96.0.5 does not answer until that is done)",
+            f"create {LB}  (the session affinity of Service shop/web changes, and ovn can change that only by a new"
+            " load balancer: 10.96.0.5 does not answer until that is done)",
         ],
     ),
-    "and without it again": (
+    "and so is a Service without it again": (
         Scene(service=service(session_affinity="ClientIP")).converged().changed(session_affinity="None"),
         [
-            f"update {POOL}  (the pool tcp-80 of Service shop/web differs: lb_algorithm SOURCE_IP -> SOURCE_IP_PORT,"
-            " session_persistence SOURCE_IP -> none)"
+            f"delete {LB}/lb1  (the session affinity of Service shop/web changes, and ovn can change that only by a new"
+            " load balancer: 10.96.0.5 does not answer until that is done)",
+            f"create {LB}  (the session affinity of Service shop/web changes, and ovn can change that only by a new"
+            " load balancer: 10.96.0.5 does not answer until that is done)",
+        ],
+    ),
+    "with Amphora it is an update": (
+        Scene().with_config(provider="amphora").converged().changed(session_affinity="ClientIP"),
+        [f"update {POOL}  (the pool tcp-80 of Service shop/web differs: session_persistence not set -> SOURCE_IP)"],
+    ),
+    "another time-out of affinity is an update, where it counts": (
+        Scene(service=service(session_affinity="ClientIP", ports=(ServicePort(53, "UDP"),)))
+        .converged()
+        .changed(affinity_timeout_s=60),
+        [
+            "update pool/service/u1/4/udp-53  (the pool udp-53 of Service shop/web differs:"
+            " session_persistence SOURCE_IP 10800 s -> SOURCE_IP 60 s)"
         ],
     ),
     "a health monitor is asked for": (

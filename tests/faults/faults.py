@@ -132,6 +132,12 @@ def neutron_error(status: int, type_: str = "", message: str = "injected by a te
     return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json", **_dashed(headers)})
 
 
+def octavia_error(status: int, message: str = "injected by a test", **headers: str) -> Answer:
+    """An answer as Octavia gives it."""
+    body = {"faultcode": "Server" if status >= 500 else "Client", "faultstring": message, "debuginfo": None}
+    return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json", **_dashed(headers)})
+
+
 def kubernetes_error(status: int, reason: str = "", message: str = "injected by a test", **headers: str) -> Answer:
     """An answer as the API server gives it: a Status."""
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message}

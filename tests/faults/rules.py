@@ -56,7 +56,7 @@ def kind_of(method: str, target: str) -> str:
     match parts:
         case ["v3", *rest]:
             return f"{method} {'/'.join(rest)}"
-        case ["v2.0", *rest] | ["api", _, *rest] | ["apis", _, _, *rest]:
+        case ["v2.0", *rest] | ["v2", "lbaas", *rest] | ["api", _, *rest] | ["apis", _, _, *rest]:
             pass
         case rest:
             pass

@@ -1,6 +1,6 @@
 """The same faults without a network: a cloud Transport around another one, for tests on the fake in one process.
 
-What has no answer raises what `cloud.session` makes of it. Does not know: Neutron.
+What has no answer raises what `cloud.session` makes of it. Does not know: any service's API.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from kuryrctl.cloud.meanings import NEUTRON, Service
 from kuryrctl.cloud.transport import Response, Transport
-from kuryrctl.core.errors import Owner, Unavailable
+from kuryrctl.core.errors import Unavailable
 from tests.faults.faults import Answer, Cut, Delay, Hook, Refuse, Rewrite, Silence, Swallow
 from tests.faults.rules import Call, Rules
 
@@ -20,9 +21,10 @@ SOON_S = 0.005
 class Faulty(Rules):
     """A Transport with faults. What has no answer is told at once: no test waits for a time-out."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, service: Service = NEUTRON) -> None:
         super().__init__()
         self._transport = transport
+        self._service = service
 
     @property
     def project_id(self) -> str:
@@ -49,10 +51,10 @@ class Faulty(Rules):
                     fault.status, {name.lower(): value for name, value in fault.headers.items()}, fault.body
                 )
             case Refuse() | Silence() as fault:
-                raise _no_answer(fault.name)
+                raise self._no_answer(fault.name)
             case Swallow() | Cut() as fault:
                 forward()
-                raise _no_answer(fault.name)
+                raise self._no_answer(fault.name)
             case Rewrite() as fault:
                 answer = forward()
                 return Response(answer.status, answer.headers, fault.edit(answer.body))
@@ -69,8 +71,12 @@ class Faulty(Rules):
             case other:
                 raise TypeError(f"{other.name} is a fault of streams")
 
-
-def _no_answer(why: str) -> Unavailable:
-    return Unavailable(
-        f"Neutron does not answer: {why}", code="NET-UNREACHABLE", owner=Owner.NEUTRON, hint="wait", after_s=SOON_S
-    )
+    def _no_answer(self, why: str) -> Unavailable:
+        service = self._service
+        return Unavailable(
+            f"{service.name} does not answer: {why}",
+            code=f"{service.prefix}-UNREACHABLE",
+            owner=service.owner,
+            hint="wait",
+            after_s=SOON_S,
+        )

@@ -55,6 +55,7 @@ class Balancers:
         self._by_id: dict[str, tuple[Thing, Claim]] = {}
         self._by_key: dict[Key, list[str]] = {}
         self._by_uid: dict[str, dict[Key, None]] = {}
+        self._vips: dict[str, dict[Key, None]] = {}
         self._at: dict[str, FloatingIP] = {}
         self._on: dict[str, dict[str, FloatingIP]] = {}
         for balancer in load_balancers:
@@ -76,6 +77,8 @@ class Balancers:
                 self._on.setdefault(thing.port_id, {})[thing.id] = thing
         self._by_id[thing.id] = (thing, claim)
         if claim.ours:
+            if isinstance(thing, LoadBalancer):
+                self._vips.setdefault(thing.vip_address, {})[claim.key] = None
             self._by_key.setdefault(claim.key, []).append(thing.id)
             self._by_uid.setdefault(claim.uid, {})[claim.key] = None
         return claim
@@ -91,6 +94,10 @@ class Balancers:
                 self._on.pop(thing.port_id, None)
         if not claim.ours:
             return
+        if isinstance(thing, LoadBalancer):
+            self._vips[thing.vip_address].pop(claim.key, None)
+            if not self._vips[thing.vip_address]:
+                del self._vips[thing.vip_address]
         self._by_key[claim.key].remove(id_)
         if not self._by_key[claim.key]:
             del self._by_key[claim.key]
@@ -124,6 +131,10 @@ class Balancers:
         """Our floating IPs of one key: those in use first, then tagged ones, then by id."""
         found = [thing for thing in self._of(key) if isinstance(thing, FloatingIP)]
         return tuple(sorted(found, key=lambda each: each.port_id is None))
+
+    def holders(self, vip: str) -> tuple[Key, ...]:
+        """The keys of our load balancers at an address: of a Service before, as a rule, that had it."""
+        return tuple(self._vips.get(vip, ()))
 
     def floating_ip_at(self, address: str) -> FloatingIP | None:
         """The floating IP with this address, whosever it is."""

@@ -194,6 +194,7 @@ class _Difference:
 
     def _create(self, spec: LoadBalancerSpec, why: str, needs: Iterable[Key]) -> Step:
         self.made.add(spec.key)
+        before = (key for key in self._balancers.holders(spec.vip_address or "") if key != spec.key)
         step = Step(
             action=Action.CREATE,
             kind=Kind.LOAD_BALANCER,
@@ -202,6 +203,7 @@ class _Difference:
             subject=self._who,
             spec=spec,
             needs=tuple(needs),
+            after=tuple(before),
         )
         return self._closed(step, spec)
 
@@ -223,7 +225,7 @@ class _Difference:
     def _broken(self, balancer: LoadBalancer) -> Finding:
         message = (
             f"load balancer {balancer.id} of {self._who} is in ERROR: Octavia has given it up and refuses changes;"
-            f" next: openstack loadbalancer delete --cascade {balancer.id}, and it is made anew"
+            " next: kuryrctl service sync --repair makes it anew"
         )
         uid = self._service.uid
         return Finding(FindingCode.BROKEN, Kind.LOAD_BALANCER, balancer.id, balancer.name, message, uid)

@@ -341,8 +341,8 @@ def test_one_that_is_going_is_waited_for_by_the_creation_of_its_successor() -> N
 
 def test_one_in_error_is_told() -> None:
     assert with_tree(ONE, provisioning_status="ERROR").findings() == [
-        "load balancer lb1 of Service shop/web is in ERROR: Octavia has given it up and refuses changes; next:"
-        " openstack loadbalancer delete --cascade lb1, and it is made anew"
+        "load balancer lb1 of Service shop/web is in ERROR: Octavia has given it up and refuses changes; next: kuryrctl"
+        " service sync --repair makes it anew"
     ]
 
 
@@ -499,6 +499,18 @@ def test_what_opens_a_port_needs_the_rules_to_go_that_would_let_it_out() -> None
     members = replace(ONE, closing=(rule,), slices=(slice_("10.65.0.10"),)).steps()
     listener = replace(ONE.changed(ports=(ServicePort(81),)), closing=(rule,)).steps()
     assert [step.needs for step in (*created, *members, *listener)] == [(rule,), (rule,), (rule,), ()]
+
+
+def test_an_address_that_a_service_before_had_is_freed_first() -> None:
+    before = replace(ONE, balancers=tuple(replace(each, **made_for("u0")) for each in ONE.balancers))
+    (step,) = before.steps()
+    assert (step.key, step.after, step.needs) == (LB, ("load-balancer/service/u0/4",), ())
+
+
+def made_for(uid: str) -> dict[str, Any]:
+    """The marks of what was made for another Service."""
+    tags = service_tags("kuryr", uid, "4")
+    return {"tags": tags, "description": names.description(tags)}
 
 
 def test_a_load_balancer_of_nobody_is_not_seen() -> None:

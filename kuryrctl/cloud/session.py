@@ -105,8 +105,7 @@ def open_session(cloud: str | None, region: CloudRegion | None) -> Session:
             region = region or get_cloud_region(cloud=cloud)
         network, load_balancer = _adapter(region, "network"), _adapter(region, "load-balancer")
         project_id = network.get_project_id()
-        endpoint = network.get_endpoint()
-        octavia = load_balancer.get_endpoint()
+        endpoint, octavia = _endpoint(network), _endpoint(load_balancer)
     except exceptions.ClientException as error:
         raise _fault(error, KEYSTONE) from error
     except SDKException as error:
@@ -137,6 +136,17 @@ def _adapter(region: CloudRegion, service_type: str) -> Adapter:
         region_name=region.get_region_name(service_type),
         endpoint_override=region.get_endpoint(service_type),
     )
+
+
+def _endpoint(adapter: Adapter) -> str | None:
+    """The service's address in the catalogue; None: the catalogue has none. (Some plugins say that by an exception.)"""
+    from keystoneauth1 import exceptions
+
+    try:
+        found: str | None = adapter.get_endpoint()
+    except exceptions.EndpointNotFound:
+        return None
+    return found
 
 
 def _whole(answer: requests.Response) -> bytes:

@@ -110,6 +110,7 @@ def test_a_service_that_was_made_anew_with_its_address_gets_another_load_balance
     report = site.run()
 
     assert report.ok
+    assert site.octavia_calls() == {"DELETE loadbalancers": 1, "POST loadbalancers": 1}
     assert len(site.balancers()) == 1
     assert site.balancer(new)["vip_address"] == "10.96.0.10"
     assert site.plan() == []

@@ -61,7 +61,11 @@ class End(Struct, frozen=True):
 
     def block(self, family: int) -> Block | None:
         """Its addresses of this family; None: it has none."""
-        return next((block for block in map(block_of, self.addresses) if block[0] == family), None)
+        for text in self.addresses:
+            block = block_of(text)
+            if block[0] == family:
+                return block
+        return None
 
     def front(self, family: int, protocol: str, port: int) -> Front | None:
         """What answers at this port of a Service; None: nothing."""

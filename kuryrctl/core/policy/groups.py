@@ -46,6 +46,10 @@ class GroupJudge:
         self._by_device: dict[str, list[Port]] = defaultdict(list)
         self.carried: dict[str, set[Block]] = defaultdict(set)
         self._wide: dict[str, set[Block]] = defaultdict(set)
+        self._rules: dict[tuple[str, str, str], list[SecurityGroupRule]] = defaultdict(list)
+        for known in cloud.security_groups.values():
+            for rule in sorted(known.security_group_rules, key=lambda rule: rule.id):
+                self._rules[known.id, rule.direction, rule.ethertype].append(rule)
         for _, port in sorted(cloud.ports.items()):
             if names.cluster_of(port.tags):
                 self._by_device[port.device_id].append(port)
@@ -94,6 +98,19 @@ class GroupJudge:
             return next((port for port in with_address if port in own), None) or next(iter([*own, *with_address]), None)
         return next(iter(with_address), None)
 
+    def matching(
+        self, group: str, direction: Direction, family: int, protocol: str, port: int
+    ) -> Iterator[SecurityGroupRule]:
+        """The rules of a group (its id) that match but for the remote, by id."""
+        for rule in self._rules.get((group, direction, f"IPv{family}"), ()):
+            if rule.protocol not in _ANY:
+                if str(rule.protocol).lower() not in (protocol.lower(), _NUMBERS[protocol]):
+                    continue
+                low, high = rule.port_range_min, rule.port_range_max
+                if low is not None and high is not None and not low <= port <= high:
+                    continue
+            yield rule
+
     def _side(self, direction: Direction, flow: Flow, end: End, other: End) -> Side:
         """As `side`, but also where both ends are the same: a connection that comes back from a Service's VIP."""
         port = self.port_of(end, flow.family)
@@ -112,7 +129,7 @@ class GroupJudge:
         if block and block[1] != block[2]:
             left = cut(block, _blocks(port))  # it always reaches itself
         for group in groups:
-            for rule in matching(group, direction, flow.family, flow.protocol, flow.port):
+            for rule in self.matching(group.id, direction, flow.family, flow.protocol, flow.port):
                 everyone, blocks = self._remote(rule, block)
                 left = [piece for part in left for piece in cut(part, blocks)]
                 if everyone or (block and not left):
@@ -143,22 +160,6 @@ def describe(rule: SecurityGroupRule) -> str:
     remote = rule.remote_ip_prefix or group or "anywhere"
     way = "from" if rule.direction == INGRESS else "to"
     return f"{rule.direction} {rule.ethertype} {rule.protocol or 'any protocol'}{ports} {way} {remote}"
-
-
-def matching(
-    group: SecurityGroup, direction: Direction, family: int, protocol: str, port: int
-) -> Iterator[SecurityGroupRule]:
-    """The rules of a group that match but for the remote, by id."""
-    for rule in sorted(group.security_group_rules, key=lambda rule: rule.id):
-        if rule.direction != direction or rule.ethertype != f"IPv{family}":
-            continue
-        if rule.protocol not in _ANY:
-            if str(rule.protocol).lower() not in (protocol.lower(), _NUMBERS[protocol]):
-                continue
-            low, high = rule.port_range_min, rule.port_range_max
-            if low is not None and high is not None and not low <= port <= high:
-                continue
-        yield rule
 
 
 def _blocks(port: Port) -> set[Block]:

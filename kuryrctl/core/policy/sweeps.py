@@ -14,7 +14,7 @@ from functools import lru_cache
 from kuryrctl.core.cloud import SecurityGroupRule
 from kuryrctl.core.cluster import ClusterState, Pod
 from kuryrctl.core.policy.flows import Block, End, EndKind, block_of
-from kuryrctl.core.policy.groups import GroupJudge, matching
+from kuryrctl.core.policy.groups import GroupJudge
 from kuryrctl.core.policy.kubernetes import KubernetesJudge, addresses_of, numbers
 from kuryrctl.core.policy.model import Direction, NetworkPolicy, Peer, PolicyRule
 
@@ -193,9 +193,8 @@ class GroupSweep:
         return mask
 
     def _find_group(self, id_: str, direction: Direction, protocol: str, port: int) -> Mask:
-        group = self._judge.groups.get(id_)
         mask = 0
-        for rule in matching(group, direction, self._crowd.family, protocol, port) if group else ():
+        for rule in self._judge.matching(id_, direction, self._crowd.family, protocol, port):
             mask |= self._remote(rule)
         return mask
 

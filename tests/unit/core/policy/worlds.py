@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, TypeVar
 
+import msgspec
+
 from kuryrctl.core import names
 from kuryrctl.core.cloud import AddressPair, CloudState, FixedIP, Port, SecurityGroup, SecurityGroupRule
 from kuryrctl.core.cluster import (
@@ -34,7 +36,11 @@ from kuryrctl.core.services import Endpoint, EndpointPort, EndpointSlice, Servic
 from kuryrctl.core.specs import RuleSpec, SecurityGroupSpec
 
 CONFIG = Config(external_network=None)
-_OWN = find_own(CloudState(), CONFIG)
+_SHARED = [
+    spec
+    for spec in own_specs(ClusterState(), CONFIG, find_own(CloudState(), CONFIG)).values()
+    if isinstance(spec, SecurityGroupSpec | RuleSpec)
+]
 T = TypeVar("T")
 
 _NAMESPACES = ("shop", "mail", "ops")
@@ -74,6 +80,8 @@ def random_world(random: Random) -> ClusterState:
     pods = [_pod(random, spaces, number) for number in range(random.randint(1, 8))]
     assigned = [_assignment(pod) for pod in pods if pod.wants_port and not pod.ips and random.random() < 0.5]
     policies = [_policy(random, spaces, number) for number in range(random.randint(0, 4))]
+    if policies and random.random() < 0.3:
+        policies.append(_echo(random, spaces, random.choice(policies)))
     pairs = [_service(random, pods, number) for number in range(random.choice((0, 0, 1, 2, 2)))]
     return ClusterState(
         pods={pod.uid: pod for pod in pods},
@@ -89,9 +97,7 @@ def random_world(random: Random) -> ClusterState:
 
 def cloud_of(cluster: ClusterState, policies: Policies) -> CloudState:
     """What the cloud holds once the engine has made everything: groups with their keys as ids, ports, a foreign VM."""
-    specs = [
-        spec for spec in own_specs(cluster, CONFIG, _OWN).values() if isinstance(spec, SecurityGroupSpec | RuleSpec)
-    ]
+    specs = [*_SHARED]
     for key in sorted(policies.keys()):
         group = policies.group(key)
         assert group is not None, f"{key} is among the keys, but there is no such group"
@@ -221,6 +227,17 @@ def _policy(random: Random, spaces: list[Namespace], number: int) -> NetworkPoli
         directions=frozenset(directions),
         ingress=_some(random, lambda: _policy_rule(random), 2),
         egress=_some(random, lambda: _policy_rule(random), 2),
+    )
+
+
+def _echo(random: Random, spaces: list[Namespace], policy: NetworkPolicy) -> NetworkPolicy:
+    """Another policy with the same rules."""
+    return msgspec.structs.replace(
+        policy,
+        namespace=random.choice(spaces).name,
+        name=f"{policy.name}-echo",
+        uid=f"{policy.uid}-echo",
+        pod_selector=_selector(random, _LABELS),
     )
 
 

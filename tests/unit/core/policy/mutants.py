@@ -17,6 +17,7 @@ from kuryrctl.core.config import ServiceOptions
 from kuryrctl.core.policy import allowance, clients, compiler, entries, guards, index, peers, reach, rulebook, vips
 from kuryrctl.core.policy.allowance import Allowance, Span
 from kuryrctl.core.policy.entries import Entry, Parsed
+from kuryrctl.core.policy.lines import Lines
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
 from kuryrctl.core.policy.nodes import Nodes
 from kuryrctl.core.policy.peers import Membership, Peers, PodClass
@@ -107,6 +108,18 @@ def _first_policy(patch: pytest.MonkeyPatch) -> None:
         pods.ingress_groups, pods.egress = pods.ingress_groups[:1], pods.egress[:1]
 
     patch.setattr(index.Index, "_isolate", isolate)
+
+
+@mutant("of several policies all must allow: union as intersection")
+def _intersection(patch: pytest.MonkeyPatch) -> None:
+    right = rulebook.Rulebook._of_ingress
+
+    def of_ingress(self: rulebook.Rulebook, key: Key) -> Lines | None:
+        beside = {other for pods in self._index.carriers.get(key, ()) for other in pods.ingress_groups}
+        said, others = right(self, key), [right(self, other) for other in beside]
+        return said and Lines(line for line in said.by_id.values() if all(o and line.id in o.by_id for o in others))
+
+    patch.setattr(rulebook.Rulebook, "_of_ingress", of_ingress)
 
 
 @mutant("an isolated pod keeps its open group")

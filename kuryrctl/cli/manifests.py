@@ -15,7 +15,7 @@ from kuryrctl.cli.settings import Settings
 from kuryrctl.cli.world import read_cluster
 from kuryrctl.core.cluster import ClusterState
 from kuryrctl.core.policy.difference import applied
-from kuryrctl.kube import documents
+from kuryrctl.kube import controllers, documents
 
 
 class Judging(Struct, frozen=True):
@@ -46,7 +46,7 @@ def to_judge(settings: Settings, parsed_args: argparse.Namespace, title: str) ->
         return Judging(read_cluster(settings), None, parsed_args.namespace)
     read = list(documents.documents(map(Path, parsed_args.filename)))
     cluster = documents.cluster_of(read)  # refuses what has no metadata or no name
-    cluster = documents.allocated(cluster, read, settings.config.service_cidrs)
+    cluster = controllers.allocated(cluster, read, settings.config.service_cidrs)
     if parsed_args.live or parsed_args.world:
         cluster = applied(read_cluster(settings), cluster, documents.named_namespaces(read))
     metas = [(each.body["metadata"], each.source) for each in read if each.body["kind"] == title]

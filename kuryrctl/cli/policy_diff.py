@@ -25,7 +25,7 @@ class PolicyDiff(Command):
 
     By itself it needs no cluster and no cloud: the files are the whole world, and it shows what their NetworkPolicies
     change in it. --against compares with other files (a merge request with its target), --world with a saved world,
-    --live with the cluster and the project's quota.
+    --live with the cluster and the project's quota. Services of the files get the endpoints that their selectors match.
 
     Exits with 0 when nothing changes, 21 when something does.
     """
@@ -33,6 +33,7 @@ class PolicyDiff(Command):
     takes_world = True
     examples = """\
   kuryrctl policy diff -f manifests/
+  kuryrctl policy diff -f tests/cases/policy/service.yaml
   kuryrctl policy diff -f branch/manifests --against main/manifests
   kuryrctl policy diff -f new-policy.yaml --world world.json
   kuryrctl policy diff -f new-policy.yaml --live"""
@@ -54,8 +55,8 @@ class PolicyDiff(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
         """Read both sides, compare, print."""
         from kuryrctl.core.errors import Invalid, Owner
-        from kuryrctl.core.policy.difference import applied, policy_difference, with_twins, without_policies
-        from kuryrctl.kube.documents import cluster_of, documents, named_namespaces, replicated
+        from kuryrctl.core.policy.difference import policy_difference, without_policies
+        from kuryrctl.kube.controllers import Manifests
 
         if parsed_args.world and (parsed_args.live or parsed_args.against):
             raise Invalid(
@@ -65,18 +66,16 @@ class PolicyDiff(Command):
                 hint="give one of them",
             )
         settings = self.settings(parsed_args)
-        read = list(documents(map(Path, parsed_args.filename)))
-        manifests = cluster_of(read)
+        after = Manifests(map(Path, parsed_args.filename), settings.config)
         if parsed_args.live or parsed_args.world:
-            before = _observed(settings)
-            after = with_twins(applied(before, manifests, named_namespaces(read)), replicated(read))
+            observed = _observed(settings)
+            before, now = observed, after.on(observed)
         elif parsed_args.against:
-            others = list(documents(map(Path, parsed_args.against)))
-            before, after = with_twins(cluster_of(others), replicated(others)), with_twins(manifests, replicated(read))
+            before, now = Manifests(map(Path, parsed_args.against), settings.config).alone(), after.alone()
         else:
-            after = with_twins(manifests, replicated(read))
-            before = without_policies(after)
-        found = policy_difference(before, after, settings.config)
+            now = after.alone()
+            before = without_policies(now)
+        found = policy_difference(before, now, settings.config)
         quota = _forecast(settings, found) if parsed_args.live else None
         if parsed_args.format != "table":
             _print_document(found, quota, parsed_args.format)
@@ -129,6 +128,11 @@ def _print_table(found: PolicyDifference, quota: _Forecast | None) -> None:
             console.print(f"  and {len(pairs) - MOST_PAIRS} more: --format json has all of them")
     console.print(f"security groups: {_count(found.groups)}; rules: {_count(found.rules)}")
     console.print(f"ports whose groups change: {found.updates}; calls to Neutron: {found.calls}")
+    if found.untold:
+        names = ", ".join(found.untold)
+        console.print(
+            f"not told: who may reach {names}: no pod and no EndpointSlice answers for it here", soft_wrap=True
+        )
     for use in quota.uses if quota else ():
         limit = "no limit" if use.limit < 0 else f"limit {use.limit}"
         console.print(f"quota {use.resource}: {limit}, in use {use.used + use.reserved}")

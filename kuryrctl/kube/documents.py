@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ UNPLACED = "unplaced"
 SUFFIXES = (".yaml", ".yml", ".json")
 _READ = (Kind.POD, Kind.NODE, Kind.NAMESPACE, Kind.NETWORK_POLICY, Kind.SERVICE, Kind.ENDPOINT_SLICE)
 _BY_TITLE = {RESOURCES[kind].title: kind for kind in _READ}
-_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job")
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job")
 _CLUSTER_WIDE = (Kind.NODE, Kind.NAMESPACE)
 _NAME_LABEL = "kubernetes.io/metadata.name"
 _IDENTITY = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
@@ -47,12 +46,17 @@ class Document(Struct, frozen=True):
     body: Mapping[str, Any]
 
     @property
+    def place(self) -> str:
+        """For errors: file and document."""
+        return f"{self.source}, document {self.number}"
+
+    @property
     def where(self) -> str:
         """For errors: file, document, and which object it is."""
         meta = self.body.get("metadata")
         name = meta.get("name", "") if isinstance(meta, Mapping) else ""
         what = " ".join(str(word) for word in (self.body.get("kind", ""), name) if word)
-        return f"{self.source}, document {self.number}" + (f" ({what})" if what else "")
+        return self.place + (f" ({what})" if what else "")
 
 
 def read_files(paths: Iterable[Path]) -> ClusterState:
@@ -72,31 +76,9 @@ def parse(text: str, source: str) -> ClusterState:
 
 def named_namespaces(documents: Iterable[Document]) -> frozenset[str]:
     """The namespaces that are objects of their own there, and not only named by others."""
-    return frozenset(str(_mapping(each.body.get("metadata")).get("name")) for each in documents if _is_namespace(each))
-
-
-def replicated(documents: Iterable[Document]) -> frozenset[str]:
-    """The workloads (``namespace/name``, as `cluster_of` calls their pod) that have more than one pod."""
-    metas = [_place(each.body) for each in documents if _has_many(each.body)]
-    return frozenset(f"{meta.get('namespace') or 'default'}/{meta.get('name')}" for meta in metas)
-
-
-def allocated(cluster: ClusterState, documents: Iterable[Document], cidrs: Iterable[str]) -> ClusterState:
-    """With an address of `cidrs` for each Service of these objects that an API server would give one.
-
-    It is the last of its range, the same for all: only whether there is one, and of which IP versions, is meant.
-    """
-    last: dict[int, str] = {network.version: str(network[-1]) for network in map(ip_network, cidrs)}
-    services = dict(cluster.services)
-    for document in documents:
-        spec = _mapping(document.body.get("spec"))
-        if document.body["kind"] != RESOURCES[Kind.SERVICE].title or not _is_allocated(spec):
-            continue
-        meta = _mapping(document.body.get("metadata"))
-        service = services[f"{meta.get('namespace') or 'default'}/{meta.get('name')}"]
-        addresses = tuple(last[version] for version in _versions(spec, last))
-        services[service.full_name] = msgspec.structs.replace(service, cluster_ips=addresses)
-    return msgspec.structs.replace(cluster, services=services)
+    return frozenset(
+        str(mapping(each.body.get("metadata")).get("name")) for each in documents if is_a(each, Kind.NAMESPACE)
+    )
 
 
 def cluster_of(documents: Iterable[Document]) -> ClusterState:
@@ -112,7 +94,11 @@ def cluster_of(documents: Iterable[Document]) -> ClusterState:
         kind, thing = found
         key = (kind, "/".join(filter(None, (_home(thing), thing.name))))
         if key in made and not _is_copy(document, made[key][1]):
-            raise _bad(document, f"{kind} {key[1]} is in {made[key][1].where}, too")
+            places = f"{made[key][1].place}, and {document.place}"
+            raise refused(
+                f"there are two versions of {RESOURCES[kind].title} {key[1]}: {places}",
+                "leave one of them out: files that are read together are one cluster",
+            )
         made[key] = (thing, document)
     objects = [thing for thing, _ in made.values()]
     homes = sorted({home for home in map(_home, objects) if home})
@@ -141,7 +127,7 @@ def _files(path: Path) -> Iterator[Path]:
         return
     found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
     if not found:
-        raise _refused(f"{path} holds no manifest", f"a manifest's name ends in {', '.join(SUFFIXES)}")
+        raise refused(f"{path} holds no manifest", f"a manifest's name ends in {', '.join(SUFFIXES)}")
     yield from found
 
 
@@ -149,9 +135,9 @@ def _read(file: Path) -> Iterator[Document]:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise _refused(f"{file} cannot be read: {error.strerror}", "name existing files or folders") from None
+        raise refused(f"{file} cannot be read: {error.strerror}", "name existing files or folders") from None
     except UnicodeDecodeError as error:
-        raise _refused(f"{file} is no text: {error.reason} at byte {error.start}", "manifests are UTF-8") from None
+        raise refused(f"{file} is no text: {error.reason} at byte {error.start}", "manifests are UTF-8") from None
     yield from _documents(text, str(file))
 
 
@@ -166,7 +152,7 @@ def _documents(text: str, source: str) -> Iterator[Document]:
                 yield from _single(source, number, body)
     except yaml.YAMLError as error:
         told = " ".join(str(error).split())
-        raise _refused(f"{source}, document {number + 1}: this is not YAML: {told}", "correct the file") from None
+        raise refused(f"{source}, document {number + 1}: this is not YAML: {told}", "correct the file") from None
 
 
 def _single(source: str, number: int, body: Any) -> Iterator[Document]:
@@ -196,8 +182,8 @@ def _decoded(document: Document) -> tuple[Kind, KubeObject] | None:
         kind, template = Kind.POD, _template(body)
         if template is None:
             return None
-        body = {"metadata": {**_mapping(template.get("metadata")), **_place(body)}, "spec": template.get("spec")}
-    meta = _mapping(body.get("metadata"))
+        body = {"metadata": {**mapping(template.get("metadata")), **place_of(body)}, "spec": template.get("spec")}
+    meta = mapping(body.get("metadata"))
     if not isinstance(meta.get("name"), str) or not meta["name"]:
         raise _bad(document, "metadata.name: the object has no name")
     if kind not in _CLUSTER_WIDE:
@@ -221,34 +207,17 @@ def _decoded(document: Document) -> tuple[Kind, KubeObject] | None:
 
 def _template(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The pod template of a workload."""
-    spec = _mapping(body.get("spec"))
+    spec = mapping(body.get("spec"))
     if body["kind"] == "CronJob":
-        spec = _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
-    elif body["kind"] not in _WORKLOADS:
+        spec = mapping(mapping(spec.get("jobTemplate")).get("spec"))
+    elif body["kind"] not in WORKLOADS:
         return None
-    return _mapping(spec.get("template"))
+    return mapping(spec.get("template"))
 
 
-def _has_many(workload: Mapping[str, Any]) -> bool:
-    replicas = _mapping(workload.get("spec")).get("replicas", 1)
-    return bool(workload["kind"] == "DaemonSet" or (workload["kind"] in _WORKLOADS and replicas != 1))
-
-
-def _is_allocated(spec: Mapping[str, Any]) -> bool:
-    """Whether the API server gives a Service its addresses: it names none, and is neither headless nor an alias."""
-    return spec.get("type") != "ExternalName" and not spec.get("clusterIP") and not spec.get("clusterIPs")
-
-
-def _versions(spec: Mapping[str, Any], known: Collection[int]) -> list[int]:
-    """The IP versions of a Service's addresses, of those that the cluster has: one, unless it asks for both."""
-    named = [int(str(each)[-1]) for each in spec.get("ipFamilies") or () if str(each) in ("IPv4", "IPv6")]
-    found = [version for version in dict.fromkeys((*named, *sorted(known))) if version in known]
-    dual = spec.get("ipFamilyPolicy") in ("PreferDualStack", "RequireDualStack") or len(named) > 1
-    return found if dual else found[:1]
-
-
-def _is_namespace(document: Document) -> bool:
-    return bool(document.body["kind"] == RESOURCES[Kind.NAMESPACE].title)
+def is_a(document: Document, kind: Kind) -> bool:
+    """Whether a document is an object of this kind."""
+    return bool(document.body["kind"] == RESOURCES[kind].title)
 
 
 def _is_copy(document: Document, other: Document) -> bool:
@@ -256,9 +225,9 @@ def _is_copy(document: Document, other: Document) -> bool:
     return document.source != other.source and document.body == other.body
 
 
-def _place(workload: Mapping[str, Any]) -> dict[str, Any]:
+def place_of(workload: Mapping[str, Any]) -> dict[str, Any]:
     """Of a workload's pod: it is called as the workload."""
-    meta = _mapping(workload.get("metadata"))
+    meta = mapping(workload.get("metadata"))
     return {name: meta[name] for name in ("name", "namespace") if name in meta}
 
 
@@ -272,7 +241,8 @@ def _home(thing: KubeObject) -> str:
     return "" if isinstance(thing, Node | Namespace | KuryrNode) else thing.namespace
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> Mapping[str, Any]:
+    """A mapping of a document, empty where there is none."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -289,8 +259,9 @@ def _placed(error: str) -> str:
 
 
 def _bad(document: Document, what: str) -> Invalid:
-    return _refused(f"{document.where}: {what}", "correct the manifest; kubectl apply --dry-run=server says the same")
+    return refused(f"{document.where}: {what}", "correct the manifest; kubectl apply --dry-run=server says the same")
 
 
-def _refused(message: str, hint: str) -> Invalid:
+def refused(message: str, hint: str) -> Invalid:
+    """The error of all that a manifest cannot be read for."""
     return Invalid(message, code="MANIFEST", owner=Owner.USER, hint=hint)

@@ -18,6 +18,7 @@ from kuryrctl.core.cluster import ClusterState, Namespace, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.policy.compiler import Group, Policies
+from kuryrctl.core.policy.endpoints import untold
 from kuryrctl.core.policy.ends import is_there
 from kuryrctl.core.policy.explain import PortChoice, Questions, choices_of
 from kuryrctl.core.policy.flows import FAMILIES, Block, End, Flow, block_of, inside
@@ -60,7 +61,8 @@ class Count(Struct, frozen=True):
 
 class PolicyDifference(Struct, frozen=True):
     """See the module. `policies` is ``+``, ``-`` or ``~`` by ``namespace/name``. `updates` are ports whose group list
-    changes; `calls` is how many calls to Neutron all of it takes."""
+    changes; `calls` is how many calls to Neutron all of it takes. `untold` are Services (``namespace/name``) of which
+    nothing says who answers for them: whether anybody may reach them cannot be told."""
 
     policies: Mapping[str, str]
     opened: tuple[Pair, ...]
@@ -69,6 +71,7 @@ class PolicyDifference(Struct, frozen=True):
     rules: Count
     updates: int
     calls: int
+    untold: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.opened or self.closed or self.calls or self.policies)
@@ -78,7 +81,7 @@ def policy_difference(before: ClusterState, after: ClusterState, config: Config)
     """What becomes of `before` when it becomes `after`. Pods without an address are given one of the pod network."""
     old, new = placed(before, config), placed(after, config)
     opened, closed = _pairs(old, new)
-    return PolicyDifference(_policies(old, new), opened, closed, *_cost(old, new, config))
+    return PolicyDifference(_policies(old, new), opened, closed, *_cost(old, new, config), tuple(untold(new)))
 
 
 def applied(base: ClusterState, manifests: ClusterState, namespaces: Collection[str] = ()) -> ClusterState:
@@ -97,7 +100,7 @@ def applied(base: ClusterState, manifests: ClusterState, namespaces: Collection[
         nodes={**manifests.nodes, **base.nodes},
         namespaces={**manifests.namespaces, **base.namespaces, **_with_uids(declared, base.namespaces)},
         policies={**base.policies, **_with_uids(manifests.policies, base.policies)},
-        services={**base.services, **_with_uids(manifests.services, base.services)},
+        services={**base.services, **_with_uids(_addressed(manifests.services, base.services), base.services)},
         endpoint_slices={**base.endpoint_slices, **manifests.endpoint_slices},
     )
 
@@ -158,6 +161,16 @@ def _with_uids(declared: Mapping[str, T], known: Mapping[str, T]) -> Mapping[str
     }
 
 
+def _addressed(declared: Mapping[str, Service], known: Mapping[str, Service]) -> Mapping[str, Service]:
+    """Services of manifests with the addresses that they have in the cluster, where they name none."""
+    return {
+        name: msgspec.structs.replace(each, cluster_ips=known[name].cluster_ips)
+        if name in known and not each.cluster_ips
+        else each
+        for name, each in declared.items()
+    }
+
+
 def _policies(old: ClusterState, new: ClusterState) -> Mapping[str, str]:
     changes = {}
     for name in sorted({*old.policies, *new.policies}):
@@ -176,23 +189,63 @@ def _pairs(old: ClusterState, new: ClusterState) -> tuple[tuple[Pair, ...], tupl
     """Pods of one class are judged once: nothing that a policy can say tells them apart but their own address."""
     before, after = Questions(old, CloudState()), Questions(new, CloudState())
     blocks = blocks_of((*old.policies.values(), *new.policies.values()))
-    ends = [*_classes(new, after, blocks), *_addresses_outside(blocks, after)]
+    pods = list(_classes(new, after, blocks))
+    ends = [*pods, *_addresses_outside(blocks, after)]
     asked = [end for _, end, _ in ends]
     choices = choices_of(before.named(asked, asked) | after.named(asked, asked))
-    opened, closed = [], []
+    found = _Found()
     for source, one, twin in ends:
         for target, end, _ in ends:
             other = twin if end == one else end
-            changes: dict[bool, list[PortChoice]] = {True: [], False: []}
             for choice in choices:
-                answers = zip(_allowed(before, one, other, choice), _allowed(after, one, other, choice), strict=True)
-                for is_ in {is_ for was, is_ in answers if was is not is_}:
-                    changes[is_].append(choice)
-            if changes[True]:
-                opened.append(Pair(source, target, tuple(changes[True])))
-            if changes[False]:
-                closed.append(Pair(source, target, tuple(changes[False])))
-    return tuple(sorted(opened)), tuple(sorted(closed))
+                found.note(
+                    source, target, choice, _allowed(before, one, other, choice), _allowed(after, one, other, choice)
+                )
+    for was, is_ in _services(before, after):
+        for choice in sorted({PortChoice(front.protocol, front.port) for front in is_.fronts}):
+            for source, one, _ in pods:
+                found.note(
+                    source,
+                    Side(str(is_)),
+                    choice,
+                    _allowed(before, one, was, choice),
+                    _allowed(after, one, is_, choice),
+                )
+    return found.opened, found.closed
+
+
+class _Found:
+    """The ports of every pair on which something opens, or closes."""
+
+    def __init__(self) -> None:
+        self._ports: dict[bool, dict[tuple[Side, Side], list[PortChoice]]] = {True: {}, False: {}}
+
+    def note(self, source: Side, target: Side, choice: PortChoice, before: list[bool], after: list[bool]) -> None:
+        """What was allowed, and what is, for each IP version."""
+        for is_ in {is_ for was, is_ in zip(before, after, strict=True) if was is not is_}:
+            self._ports[is_].setdefault((source, target), []).append(choice)
+
+    @property
+    def opened(self) -> tuple[Pair, ...]:
+        """What opens, sorted."""
+        return self._pairs(True)
+
+    @property
+    def closed(self) -> tuple[Pair, ...]:
+        """What closes, sorted."""
+        return self._pairs(False)
+
+    def _pairs(self, way: bool) -> tuple[Pair, ...]:
+        return tuple(sorted(Pair(*sides, tuple(ports)) for sides, ports in self._ports[way].items()))
+
+
+def _services(before: Questions, after: Questions) -> Iterator[tuple[End, End]]:
+    """Every Service with an address as it was and as it is; a new one was as it is: it has no policy of its own."""
+    for name, service in sorted(after.cluster.services.items()):
+        if service.cluster_ips:
+            is_ = after.ends.service(service)
+            known = before.cluster.services.get(name)
+            yield (before.ends.service(known) if known is not None and known.cluster_ips else is_), is_
 
 
 def _allowed(questions: Questions, source: End, target: End, choice: PortChoice) -> list[bool]:

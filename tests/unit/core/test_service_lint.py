@@ -9,7 +9,8 @@ from kuryrctl.core.config import Config, ServiceOptions
 from kuryrctl.core.lint import LintFinding
 from kuryrctl.core.service_lint import CHECKS, lint
 from kuryrctl.core.service_notes import NoteCode
-from kuryrctl.kube.documents import allocated, cluster_of, documents, parse
+from kuryrctl.kube.controllers import allocated
+from kuryrctl.kube.documents import cluster_of, documents, parse
 from tests.repository import ROOT
 
 FINE = "ports: [{port: 80, targetPort: http}], selector: {app: web}"

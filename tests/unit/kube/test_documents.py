@@ -97,7 +97,7 @@ def test_the_same_object_in_several_files_is_one_and_a_differing_one_is_refused(
         (tmp_path / f"{name}.yaml").write_text(f"{DENY}---\nkind: Node\nmetadata: {{name: node1}}\n")
     assert set(read_files([tmp_path]).nodes) == {"node1"}
     (tmp_path / "b.yaml").write_text(DENY.replace("{podSelector: {}}", "{podSelector: {matchLabels: {app: db}}}"))
-    with pytest.raises(Invalid, match=r"network-policy shop/deny is in .*a\.yaml"):
+    with pytest.raises(Invalid, match=r"NetworkPolicy shop/deny: .*a\.yaml, .*b\.yaml, "):
         read_files([tmp_path])
 
 
@@ -121,7 +121,9 @@ def test_a_bad_document_is_named_by_file_number_and_field() -> None:
     assert refusal("kind: Pod") == "shop.yaml, document 1 (Pod): metadata.name: the object has no name"
     assert refusal("kind: List\nitems: 3") == "shop.yaml, document 1 (List): items: a List needs a list of objects"
     twice = refusal(f"{DENY}---{DENY}")
-    assert "network-policy shop/deny is in shop.yaml, document 1 (NetworkPolicy deny), too" in twice
+    assert (
+        twice == "there are two versions of NetworkPolicy shop/deny: shop.yaml, document 1, and shop.yaml, document 2"
+    )
     assert refusal("kind: Namespace\nmetadata: {name: a, labels: {env: yes}}").endswith(
         "metadata.labels[...]: Expected str, got bool"
     )

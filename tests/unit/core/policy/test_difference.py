@@ -19,7 +19,8 @@ from kuryrctl.core.policy.difference import (
     without_policies,
 )
 from kuryrctl.core.policy.workloads import is_of
-from kuryrctl.kube.documents import cluster_of, documents, parse, read_files, replicated
+from kuryrctl.kube.controllers import Manifests, replicated
+from kuryrctl.kube.documents import cluster_of, documents, parse, read_files
 from tests.repository import ROOT
 
 PODS = """
@@ -206,6 +207,111 @@ def test_replicas_of_a_workload_are_told_of_too(tmp_path: Path) -> None:
     assert not any("shop/web shop/web" in line for line in lines(difference(without_policies(alone), alone))[1])
     closed = lines(difference(without_policies(all_), all_))[1]
     assert any(line.startswith("shop/web shop/web ") for line in closed)
+
+
+SERVICES = """
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {selector: {app: db}, ports: [{port: 80, targetPort: sql}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: headless, namespace: shop}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80, targetPort: sql}]}
+"""
+
+
+def egress(spec: str) -> str:
+    return (
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\nspec: "
+        f"{{podSelector: {{matchLabels: {{app: web}}}}, policyTypes: [Egress], egress: [{spec}]}}"
+    )
+
+
+TO_DB = "{to: [{podSelector: {matchLabels: {app: db}}}], ports: [{port: PORT}]}"
+
+
+def of_files(path: Path, *documents: str) -> PolicyDifference:
+    """What the policies of these manifests change."""
+    path.write_text("\n---\n".join((PODS, *documents)))
+    after = Manifests([path], Config()).alone()
+    return difference(without_policies(after), after)
+
+
+@pytest.mark.parametrize(
+    ("policy", "closed"),
+    [
+        pytest.param(egress(TO_DB.replace("PORT", "5432")), [], id="the endpoints' port is the one that counts"),
+        pytest.param(egress(TO_DB.replace("PORT", "sql")), [], id="by its name, too"),
+        pytest.param(egress(TO_DB.replace("PORT", "80")), ["shop/web service shop/db 80/TCP"], id="not the Service's"),
+        pytest.param(
+            egress("{to: [{ipBlock: {cidr: 10.96.0.0/16}}]}"), ["shop/web service shop/db 80/TCP"], id="nor a VIP"
+        ),
+        pytest.param(
+            CLOSED,
+            ["shop/db-0 service shop/db 80/TCP", "shop/web service shop/db 80/TCP"],
+            id="closed at the endpoints",
+        ),
+        pytest.param(SQL, ["shop/db-0 service shop/db 80/TCP"], id="open there"),
+    ],
+)
+def test_a_service_is_reached_as_all_its_endpoints_are(policy: str, closed: list[str], tmp_path: Path) -> None:
+    found = of_files(tmp_path / "shop.yaml", SERVICES, policy)
+    assert [line for line in lines(found)[1] if " service " in line] == closed
+    assert found.untold == ()
+
+
+def test_the_group_of_those_who_may_reach_a_service_is_counted(tmp_path: Path) -> None:
+    alone = of_files(tmp_path / "alone.yaml", egress(TO_DB.replace("PORT", "sql")))
+    served = of_files(tmp_path / "served.yaml", SERVICES, egress(TO_DB.replace("PORT", "sql")))
+    assert (served.groups.made, served.rules.made) == (alone.groups.made, alone.rules.made + 1)
+
+
+def test_a_service_for_which_nobody_answers_is_said_and_not_guessed(tmp_path: Path) -> None:
+    nobody = SERVICES.partition("---")[0].replace("app: db", "app: gone")
+    without = nobody.replace("selector: {app: gone}, ", "").replace("name: db", "name: outside")
+    found = of_files(tmp_path / "shop.yaml", nobody, without, egress(""))
+    assert found.untold == ("shop/db", "shop/outside")
+    assert not any(" service " in line for line in lines(found)[1])
+
+
+def test_slices_that_are_written_count_and_not_the_selector(tmp_path: Path) -> None:
+    outside = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: db-1, namespace: shop, labels: {kubernetes.io/service-name: db}}
+addressType: IPv4
+endpoints: [{addresses: [203.0.113.9]}]
+ports: [{port: 5432}]
+"""
+    found = of_files(tmp_path / "shop.yaml", SERVICES, outside, egress(TO_DB.replace("PORT", "5432")))
+    assert "shop/web service shop/db 80/TCP" in lines(found)[1]
+
+
+def test_on_a_cluster_a_service_keeps_its_address_and_who_was_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(f"{PODS}---{SERVICES}".replace("metadata: {name: db,", "metadata: {name: db,"))
+    (tmp_path / "new.yaml").write_text(f"{SERVICES}---{PODS.split('---')[2].replace('db-1', 'db-2')}")
+    base = Manifests([tmp_path / "base.yaml"], Config()).alone()
+    base = msgspec.structs.replace(
+        base,
+        services={
+            name: msgspec.structs.replace(each, cluster_ips=("10.96.7.7",)) if name == "shop/db" else each
+            for name, each in base.services.items()
+        },
+        endpoint_slices={
+            name: msgspec.structs.replace(
+                each, endpoints=tuple(msgspec.structs.replace(one, ready=False) for one in each.endpoints[:1])
+            )
+            for name, each in base.endpoint_slices.items()
+        },
+    )
+    after = Manifests([tmp_path / "new.yaml"], Config()).on(base)
+    assert after.services["shop/db"].cluster_ips == ("10.96.7.7",)
+    ready = {
+        after.pods[one.pod_uid].name: one.ready for each in after.endpoint_slices.values() for one in each.endpoints
+    }
+    assert ready == {"db-0": False, "db-1": True, "db-2": True}
 
 
 def test_a_pod_network_that_is_too_small_is_one_sentence() -> None:

@@ -107,10 +107,13 @@ class Policies:
 
     def group(self, key: Key) -> Group | None:
         """A group with its rules; None: there should be none."""
-        if key not in self._groups:
+        known = self._groups.get(key)
+        if known is None:
             former, said = self._former.pop(key, None), self._rulebook.lines(key)
-            self._groups[key] = None if said is None else self._group(key, said, former)
-        return self._groups[key]
+            if said is None:
+                return None
+            known = self._groups[key] = self._group(key, said, former)
+        return known
 
     def keys(self) -> Iterator[Key]:
         """The keys of all groups that should exist."""
@@ -119,7 +122,7 @@ class Policies:
         yield from map(namespace_key, index.peers.namespaces())
         yield from self._nodes.keys()
         yield from index.owner
-        yield from index.carriers.keys() - index.owner.keys()
+        yield from index.carriers.classes.keys() - index.owner.keys()
         yield from self._reach.own
         yield from self._guards.keys()
 
@@ -163,7 +166,7 @@ class Policies:
         self._reach = Reach(self._index)
         self._nodes = Nodes()
         self._guards = Guards(self._config, self._index, self._reach)
-        self._groups: dict[Key, Group | None] = {}
+        self._groups: dict[Key, Group] = {}
         self._former: dict[Key, tuple[Lines, Group]] = {}
         self._rulebook = Rulebook(self._config, self._index, self._reach, self._nodes, self._guards)
 

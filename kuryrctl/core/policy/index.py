@@ -7,12 +7,13 @@ Does not know: rules, Services (`reach`), names of groups in the cloud.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from kuryrctl.core.cluster import FINISHED_PHASES, Namespace, Pod
-from kuryrctl.core.policy.clients import Client, client_key
-from kuryrctl.core.policy.entries import ByAddress, Egress, Parsed, parse
+from kuryrctl.core.policy.carriers import Carriers
+from kuryrctl.core.policy.clients import client_key
+from kuryrctl.core.policy.egress import EgressInUse
+from kuryrctl.core.policy.entries import Parsed, parse
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
 from kuryrctl.core.policy.peers import (
     EVERY_POD,
@@ -26,6 +27,7 @@ from kuryrctl.core.policy.peers import (
     namespace_key,
 )
 from kuryrctl.core.policy.ranges import Ranges, address
+from kuryrctl.core.policy.sets import Sets
 from kuryrctl.core.policy.vips import Address
 from kuryrctl.core.specs import Key
 
@@ -61,26 +63,15 @@ class Index:
         self.peers = Peers()
         self.policies: dict[str, Parsed] = {}
         self.pods: dict[str, Pod] = {}
-        self.egress: dict[str, Egress] = {}
-        """What the egress rules of policies say, by its id."""
-        self.carriers: dict[Key, set[PodClass]] = defaultdict(set)
-        """The classes that carry an ingress group, or the group by which clients reach Services."""
+        self.egress = EgressInUse()
+        self.carriers = Carriers()
         self.owner: dict[Key, str] = {}
         """The policies of the groups that exist whoever carries them."""
-        self.clients: dict[Key, Client] = {}
-        self.by_address: dict[ByAddress, set[str]] = defaultdict(set)
-        """The egress (ids) that allows by address, and how."""
-        self.naming: dict[str, set[str]] = defaultdict(set)
-        """The egress (ids) that names a term (its id)."""
-        self._by_namespace: dict[str, dict[str, Parsed]] = defaultdict(dict)
-        self._saying: dict[str, set[str]] = {}
-        self._alike: dict[tuple[str, ...], Client] = {}
-        self._clients_of: dict[str, set[Client]] = defaultdict(set)
+        self._policies_in: Sets[str, str] = Sets()
         self._class_of: dict[str, PodClass] = {}
         self._classes: dict[object, PodClass] = {}
-        self._classes_in: dict[str, set[PodClass]] = defaultdict(set)
-        self._named: dict[PortName, set[PodClass]] = defaultdict(set)
-        self._in_blocks: dict[PortName, set[str]] = defaultdict(set)
+        self._classes_in: Sets[str, PodClass] = Sets()
+        self._named: Sets[PortName, PodClass] = Sets()
         self._addresses: dict[str, tuple[Address, ...]] = {}
         self._at: dict[Address, tuple[str, ...]] = {}
 
@@ -99,7 +90,7 @@ class Index:
 
     def named_at(self, name: PortName) -> Iterator[tuple[int, Address]]:
         """The number that a named port has on each pod that has an address, with the address."""
-        for pods in self._named.get(name, ()):
+        for pods in self._named.of(name):
             for port in pods.ports:
                 if port[:2] == name:
                     yield from ((port[2], where) for uid in pods.pods for where in self.addresses(uid))
@@ -108,14 +99,10 @@ class Index:
         """The policy of an ingress group, and the named ports of those that carry it; None: no such group."""
         if key in self.owner:
             return self.policies[self.owner[key]], frozenset()
-        for pods in self.carriers.get(key, ()):
+        for pods in self.carriers.classes.of(key):
             named = (self.policies[name] for name in pods.ingress)
             return next(policy for policy in named if _ingress_key(policy, pods) == key), pods.ports
         return None
-
-    def clients_of(self, egress: str) -> set[Client]:
-        """The clients of whom this egress (its id) is a part."""
-        return self._clients_of.get(egress, set())
 
     def addresses(self, uid: str) -> tuple[Address, ...]:
         """A pod's addresses; none where it has none yet, or is none of ours."""
@@ -172,14 +159,14 @@ class Index:
             return
         self._refresh(old, changes)
         del self._classes[_class_id(old.namespace, old.labels, old.ports)]
-        self._classes_in[old.namespace].discard(old)
+        self._classes_in.take(old.namespace, old)
         for port in old.ports:
-            self._named[port[:2]].discard(old)
+            self._named.take(port[:2], old)
 
     def _born(self, new: PodClass, changes: Changes) -> None:
-        self._classes_in[new.namespace].add(new)
+        self._classes_in.put(new.namespace, new)
         for port in new.ports:
-            self._named[port[:2]].add(new)
+            self._named.put(port[:2], new)
         self._refresh(new, changes)
 
     def _move(
@@ -200,7 +187,7 @@ class Index:
         changes.endpoints.add(uid)
         for pods in (old, new):
             for port in pods.ports if pods else ():
-                for id_ in self._in_blocks.get(port[:2], ()):
+                for id_ in self.egress.in_blocks.of(port[:2]):
                     self.touch_egress(id_, changes)
 
     def _class(self, pod: Pod) -> PodClass:
@@ -220,9 +207,8 @@ class Index:
                 for user in self.peers.users(id_):
                     self.touch_egress(self.policies[user].egress.id, changes)
         self._isolate(pods)
-        self._carry(pods, {*ingress_groups, client}, changes)
-        if pods.client is not None and pods.pods:
-            self._link(pods.client, pods.egress, changes)
+        egress = (self.policies[name].egress for name in pods.egress)
+        changes.groups |= self.carriers.carry(pods, (*ingress_groups, client), egress)
         pods.groups = self._groups(pods)
         if pods.groups != groups:
             changes.pods |= pods.pods
@@ -232,58 +218,14 @@ class Index:
 
     def _isolate(self, pods: PodClass) -> None:
         """Find the policies that isolate the pods of a class, and their groups."""
-        selecting = [
-            each
-            for each in self._by_namespace.get(pods.namespace, {}).values()
-            if each.policy.pod_selector.matches(pods.labels)
-        ]
+        policies = map(self.policies.__getitem__, self._policies_in.of(pods.namespace))
+        selecting = [each for each in policies if each.policy.pod_selector.matches(pods.labels)]
         ingress = [each for each in selecting if Direction.INGRESS in each.policy.directions]
         egress = [each for each in selecting if Direction.EGRESS in each.policy.directions]
         pods.ingress = tuple(sorted(each.policy.full_name for each in ingress))
         pods.ingress_groups = tuple(sorted(_ingress_key(each, pods) for each in ingress))
         pods.egress = tuple(sorted(each.policy.full_name for each in egress))
         pods.client = client_key(egress) if egress and not any(each.egress.opens_all for each in egress) else None
-
-    def _carry(self, pods: PodClass, before: set[Key | None], changes: Changes) -> None:
-        """Note which of the groups that exist only while somebody carries them these pods carry from now on."""
-        now = {*pods.ingress_groups, pods.client} if pods.pods else set()
-        for key in filter(None, before - now):
-            self.carriers[key].discard(pods)
-            if not self.carriers[key]:
-                del self.carriers[key]
-                self._unlink(key)
-                changes.groups.add(key)
-        for key in filter(None, now):
-            if key not in self.carriers:
-                changes.groups.add(key)
-            self.carriers[key].add(pods)
-
-    def _link(self, key: Key, policies: Iterable[str], changes: Changes) -> None:
-        """Note which client a group is for."""
-        egress = {parsed.egress.id: parsed.egress for parsed in map(self.policies.__getitem__, policies)}
-        ids = tuple(sorted(egress))
-        client = self._alike.get(ids)
-        if client is not None and self.clients.get(key) is client:
-            return
-        if client is None:
-            client = self._alike[ids] = Client(egress[id_] for id_ in ids)
-            for id_ in ids:
-                self._clients_of[id_].add(client)
-        self._unlink(key)
-        self.clients[key] = client
-        client.keys.add(key)
-        changes.groups.add(key)
-
-    def _unlink(self, key: Key) -> None:
-        """Forget which client a group is for, and the client, if it was the last one's."""
-        client = self.clients.pop(key, None)
-        if client is None:
-            return
-        client.keys.discard(key)
-        if not client.keys:
-            del self._alike[tuple(each.id for each in client.egress)]
-            for each in client.egress:
-                self._clients_of[each.id].discard(client)
 
     def _groups(self, pods: PodClass) -> tuple[Key, ...]:
         keys: set[Key] = {EVERY_POD, *map(membership_key, pods.memberships)}
@@ -317,7 +259,7 @@ class Index:
             changes.groups.update(namespace_key(each) for each in (before, now) if each)
         for policy in policies:
             self._touch(policy, changes)
-        for pods in self._classes_in.get(name, ()):
+        for pods in self._classes_in.of(name):
             self._refresh(pods, changes)
         changes.namespaces.add(name)
 
@@ -342,37 +284,21 @@ class Index:
         """Put `now` in the place of `before`; None is no policy."""
         if before is not None:
             self._touch(name, changes)
-            del self.policies[name], self._by_namespace[before.policy.namespace][name]
+            del self.policies[name]
+            self._policies_in.take(before.policy.namespace, name)
         if now is not None:
-            self.policies[name] = self._by_namespace[now.policy.namespace][name] = now
+            self.policies[name] = now
+            self._policies_in.put(now.policy.namespace, name)
         for key in before.keys() if before else ():
             del self.owner[key]
-        self._turn_egress(name, before.egress if before else None, now.egress if now else None, changes)
-        for pods in self._turn_terms(name, before, now, changes) | self._classes_in[name.partition("/")[0]]:
+        changes.egress |= self.egress.turn(name, before.egress if before else None, now.egress if now else None)
+        alike = self._classes_in.of(name.partition("/")[0])
+        changes.endpoints.update(uid for pods in alike if name in pods.egress for uid in pods.pods)
+        for pods in alike | self._turn_terms(name, before, now, changes):
             self._refresh(pods, changes)
         if now is not None:
             self.owner.update(dict.fromkeys(now.keys(), name))
             self._touch(name, changes)
-
-    def _turn_egress(self, name: str, before: Egress | None, now: Egress | None, changes: Changes) -> None:
-        """A policy says `now` instead of `before`: note what nobody said, or says any more."""
-        if before == now:
-            return
-        if now is not None:
-            self._saying.setdefault(now.id, set()).add(name)
-            if now.id not in self.egress:
-                self.egress[now.id] = now
-                self._note(now, set.add)
-                changes.egress.add(now.id)
-        if before is not None:
-            self._saying[before.id].discard(name)
-            if not self._saying[before.id]:
-                del self.egress[before.id], self._saying[before.id]
-                self._note(before, set.discard)
-                changes.egress.add(before.id)
-        for pods in self._classes_in[name.partition("/")[0]]:
-            if name in pods.egress:
-                changes.endpoints |= pods.pods
 
     def _turn_terms(self, name: str, before: Parsed | None, now: Parsed | None, changes: Changes) -> set[PodClass]:
         """Use the terms of `now` instead of those of `before`; the classes that carry other groups because of it."""
@@ -394,32 +320,22 @@ class Index:
         if each.whole_namespaces:
             return set()
         if each.port:
-            return {pods for pods in self._named.get(each.port, ()) if self.peers.matches(each, pods)}
+            return {pods for pods in self._named.of(each.port) if self.peers.matches(each, pods)}
         places = [each.scope] if isinstance(each.scope, str) else list(self._classes_in)
-        return {pods for place in places for pods in self._classes_in.get(place, ()) if self.peers.matches(each, pods)}
-
-    def _note(self, egress: Egress, do: Callable[[set[str], str], None]) -> None:
-        """Note what is allowed by address, or forget it."""
-        for entry in egress.entries:
-            for name in entry.names if entry.addresses.keys() - entry.named_in.keys() else ():
-                do(self._in_blocks[name], egress.id)
-            if entry.anybody or entry.addresses:
-                do(self.by_address[entry.by_address], egress.id)
-            for term in (*entry.terms, *entry.named):
-                do(self.naming[term.id], egress.id)
+        return {pods for place in places for pods in self._classes_in.of(place) if self.peers.matches(each, pods)}
 
     def _touch(self, name: str, changes: Changes) -> None:
         policy = self.policies[name]
         changes.groups.update(policy.keys())
-        for pods in self._classes_in.get(policy.policy.namespace, ()):
+        for pods in self._classes_in.of(policy.policy.namespace):
             changes.groups.update(key for key in pods.ingress_groups if policy.policy.uid in key)
             if pods.client is not None and name in pods.egress:
                 changes.groups.add(pods.client)
 
     def touch_egress(self, id_: str, changes: Changes) -> None:
         """What rules these are in the cloud may differ, and with them what their clients need."""
-        changes.groups.update(self.policies[name].egress_key for name in self._saying[id_])
-        for client in self.clients_of(id_):
+        changes.groups.update(self.policies[name].egress_key for name in self.egress.policies.of(id_))
+        for client in self.carriers.clients_of(id_):
             changes.groups |= client.keys
 
 

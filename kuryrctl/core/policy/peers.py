@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Set
+from itertools import chain
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
 from kuryrctl.core.cluster import Namespace, Pod
 from kuryrctl.core.policy.model import Peer
+from kuryrctl.core.policy.sets import Sets
 from kuryrctl.core.selectors import Operator, Requirement, Selector
 from kuryrctl.core.specs import Key
 
@@ -118,16 +120,15 @@ class Peers:
 
     def __init__(self) -> None:
         self._terms: dict[str, Term] = {}
-        self._users: dict[str, set[str]] = {}
+        self._users: Sets[str, str] = Sets()
         self._namespaces: dict[str, Namespace] = {}
         self._namespace_keys: set[Key] = set()
         self._scopes: dict[Selector, set[str]] = {}
         self._carriers: dict[str, Counter[int]] = defaultdict(Counter)
-        self._whole: dict[str | Selector, dict[str, Term]] = defaultdict(dict)
-        self._local: dict[str, dict[str, Term]] = defaultdict(dict)
-        self._labelled: dict[tuple[str, str], dict[str, Term]] = defaultdict(dict)
-        self._unlabelled: dict[str, Term] = {}
-        self._named: dict[PortName, dict[str, Term]] = defaultdict(dict)
+        self._whole: Sets[str | Selector, str] = Sets()
+        self._local: Sets[str, str] = Sets()
+        self._labelled: Sets[tuple[str, str] | None, str] = Sets()
+        self._named: Sets[PortName, str] = Sets()
 
     # Namespaces ------------------------------------------------------------------------------------------------------
 
@@ -167,64 +168,58 @@ class Peers:
             if matches != (name in names) or (matches and other_group):
                 changed.add(scope)
             (names.add if matches else names.discard)(name)
-        return {user for id_, each in self._terms.items() if each.scope in changed for user in self._users[id_]}
+        return {user for id_, each in self._terms.items() if each.scope in changed for user in self._users.of(id_)}
 
     # Terms -----------------------------------------------------------------------------------------------------------
 
     def use(self, each: Term, policy: str) -> bool:
         """Note that a policy names a term; whether it is the first."""
-        users = self._users.setdefault(each.id, set())
-        users.add(policy)
-        if each.id in self._terms:
+        if not self._users.put(each.id, policy):
             return False
         self._terms[each.id] = each
         if isinstance(each.scope, Selector) and each.scope not in self._scopes:
             self._scopes[each.scope] = {
                 name for name, namespace in self._namespaces.items() if each.scope.matches(namespace.labels)
             }
-        for shelf in self._shelves(each):
-            shelf[each.id] = each
+        for shelf, place in self._shelves(each):
+            shelf.put(place, each.id)
         return True
 
     def release(self, each: Term, policy: str) -> bool:
         """Note that a policy names a term no more; whether it was the last."""
-        users = self._users[each.id]
-        users.discard(policy)
-        if users:
+        if not self._users.take(each.id, policy):
             return False
-        del self._users[each.id], self._terms[each.id]
-        for shelf in self._shelves(each):
-            del shelf[each.id]
-        if not self._whole.get(each.scope, True):
-            del self._whole[each.scope]
+        del self._terms[each.id]
+        for shelf, place in self._shelves(each):
+            shelf.take(place, each.id)
         if isinstance(each.scope, Selector) and all(other.scope != each.scope for other in self._terms.values()):
             del self._scopes[each.scope]
         return True
 
-    def users(self, id_: str) -> set[str]:
+    def users(self, id_: str) -> Set[str]:
         """The policies that name a term."""
-        return self._users.get(id_, set())
+        return self._users.of(id_)
 
     def terms_of(self, pods: PodClass) -> set[str]:
         """The terms (ids) in use that these pods are within."""
         ids = {id_ for id_, _ in pods.memberships}
         for scope, whole in self._whole.items():
-            if whole and self.in_scope(scope, pods.namespace):
-                ids |= whole.keys()
+            if self.in_scope(scope, pods.namespace):
+                ids |= whole
         return ids
 
-    def _shelves(self, each: Term) -> list[dict[str, Term]]:
+    def _shelves(self, each: Term) -> list[tuple[Sets[Any, str], object]]:
         """Where a class looks for a term that may match it: as few places as possible hold it."""
         if each.whole_namespaces:
-            return [self._whole[each.scope]]
+            return [(self._whole, each.scope)]
         if each.port:
-            return [self._named[each.port]]
+            return [(self._named, each.port)]
         if isinstance(each.scope, str):
-            return [self._local[each.scope]]
+            return [(self._local, each.scope)]
         for one in each.pods.requirements:
             if one.operator is Operator.IN:
-                return [self._labelled[one.key, value] for value in one.values]
-        return [self._unlabelled]
+                return [(self._labelled, (one.key, value)) for value in one.values]
+        return [(self._labelled, None)]
 
     # Pods ------------------------------------------------------------------------------------------------------------
 
@@ -235,15 +230,14 @@ class Peers:
     def memberships(self, pods: PodClass) -> frozenset[Membership]:
         """The terms in use whose groups these pods carry."""
         found: set[Membership] = set()
-        shelves = [self._local.get(pods.namespace), self._unlabelled, *map(self._labelled.get, pods.labels.items())]
-        for shelf in shelves:
-            for each in shelf.values() if shelf else ():
-                if self.matches(each, pods):
-                    found.add((each.id, 0))
+        ids = [self._local.of(pods.namespace), *map(self._labelled.of, (None, *pods.labels.items()))]
+        for each in map(self._terms.__getitem__, chain.from_iterable(ids)):
+            if self.matches(each, pods):
+                found.add((each.id, 0))
         for name, protocol, number in pods.ports:
-            for each in self._named.get((name, protocol), {}).values():
-                if self.matches(each, pods):
-                    found.add((each.id, number))
+            for id_ in self._named.of((name, protocol)):
+                if self.matches(self._terms[id_], pods):
+                    found.add((id_, number))
         return frozenset(found)
 
     def carry(self, pods: PodClass, memberships: frozenset[Membership]) -> set[Membership]:
@@ -255,6 +249,8 @@ class Peers:
             if not carriers[number]:
                 del carriers[number]
                 turned.add((id_, number))
+            if not carriers:
+                del self._carriers[id_]
         for id_, number in memberships - pods.memberships:
             self._carriers[id_][number] += 1
             if self._carriers[id_][number] == 1:
@@ -286,7 +282,11 @@ class Peers:
         each = self._terms.get(term_id)
         if each is None:
             return key == EVERY_POD
-        return int(number) in self._carriers[term_id] if number else each.port is None and not each.whole_namespaces
+        return (
+            int(number) in self._carriers.get(term_id, ())
+            if number
+            else each.port is None and not each.whole_namespaces
+        )
 
     def keys(self) -> Iterator[Key]:
         """The keys of all membership groups of terms."""

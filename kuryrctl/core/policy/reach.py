@@ -5,7 +5,6 @@ Does not know: how a policy's own peers are found (`index`), how one endpoint is
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
@@ -22,6 +21,7 @@ from kuryrctl.core.policy.clients import (
 )
 from kuryrctl.core.policy.index import Changes, Index
 from kuryrctl.core.policy.ranges import Ranges
+from kuryrctl.core.policy.sets import Sets
 from kuryrctl.core.policy.vips import Address, Gate, Services, Translation, View
 from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.core.specs import Key
@@ -41,10 +41,10 @@ class Reach:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._services = Services()
-        self._hairpins: dict[Key, set[str]] = defaultdict(set)
+        self._hairpins: Sets[Key, str] = Sets()
         self._hairpins_of: dict[str, set[Key]] = {}
-        self._open_to: dict[str, set[str]] = defaultdict(set)
-        self._openers: dict[str, set[str]] = {}
+        self._open_to: Sets[str, str] = Sets()
+        self._openers: Sets[str, str] = Sets()
         self._doors: dict[str, tuple[Door, ...]] = {}
         self.own: dict[Key, tuple[OwnGate, ...]] = {}
         self.own_keys: dict[str, Key] = {}
@@ -60,13 +60,13 @@ class Reach:
     def vips(self, client: Client) -> Mapping[tuple[int, Span], Ranges]:
         """All VIPs that a client may reach, by IP version and port."""
         if not client.asked:
-            names = {name for each in client.egress for name in self._open_to[each.id]}
+            names = {name for each in client.egress for name in self._open_to.of(each.id)}
             client.learn({name: self._reachable(client, name) for name in names})
         return client.vips
 
     def hairpins(self, key: Key) -> list[tuple[Address, Span]]:
         """The VIPs as which those who carry an ingress group see themselves, and on which ports."""
-        views = map(self._services.of, self._hairpins.get(key, ()))
+        views = map(self._services.of, self._hairpins.of(key))
         return [(vip, target) for view in views for (vip, _), target in view.targets]
 
     def translations(self) -> Iterable[Translation]:
@@ -97,16 +97,24 @@ class Reach:
 
     def _turn_openers(self, id_: str, looked_at: set[str]) -> None:
         """Find what an egress that came or went opens now, of the Services that were not looked at."""
-        egress, peers = self._index.egress.get(id_), self._index.peers
-        opened = self._open_to[id_] & looked_at
+        egress, peers = self._index.egress.by_id.get(id_), self._index.peers
+        before = self._open_to.of(id_) - looked_at
+        opened: set[str] = set()
         if egress is not None:
             others = ((name, doors) for name, doors in self._doors.items() if name not in looked_at)
-            opened |= {name for name, doors in others if ajar(doors, egress.entries, peers)}
-        for name in self._open_to[id_] - opened:
-            self._openers[name].discard(id_)
-        for name in opened:
-            self._openers[name].add(id_)
-        self._open_to[id_] = opened
+            opened = {name for name, doors in others if ajar(doors, egress.entries, peers)}
+        for name in before - opened:
+            self._close(name, id_)
+        for name in opened - before:
+            self._open(name, id_)
+
+    def _open(self, name: str, egress: str) -> None:
+        self._open_to.put(egress, name)
+        self._openers.put(name, egress)
+
+    def _close(self, name: str, egress: str) -> None:
+        self._open_to.take(egress, name)
+        self._openers.take(name, egress)
 
     def _openers_of(self, view: View) -> set[str]:
         """The egress (ids) that may allow the first endpoint of one of the fronts."""
@@ -114,29 +122,31 @@ class Reach:
         firsts = {where for front in view.fronts for _, where in front.backends[:1]}
         classes = {pods for where in firsts for pods in index.classes_at(where)}
         terms = {term for pods in classes for term in index.peers.terms_of(pods)}
-        found = {id_ for term in terms for id_ in index.naming.get(term, ())}
-        for how, ids in index.by_address.items():
-            if ids and opens_by_address(how, view):
+        found = {id_ for term in terms for id_ in index.egress.naming.of(term)}
+        for how, ids in index.egress.by_address.items():
+            if opens_by_address(how, view):
                 found |= ids
         return found
 
     def _look(self, name: str, changes: Changes) -> None:
         before, now, turned = self._services.look(name)
         self._doors[name] = sorted_out(now, self._index.classes_at)
+        if not self._doors[name]:
+            del self._doors[name]
         for where in before.endpoints | now.endpoints:
             changes.endpoints.update(self._index.pods_at(where))
         self._turn_hairpins(name, before, now, changes)
-        openers, before_openers = self._openers_of(now), self._openers.get(name, set())
-        self._openers[name] = openers
+        openers, before_openers = self._openers_of(now), set(self._openers.of(name))
         for id_ in before_openers - openers:
-            self._open_to[id_].discard(name)
-        for id_ in openers:
-            self._open_to[id_].add(name)
-        for client in {each for id_ in openers | before_openers for each in self._index.clients_of(id_)}:
+            self._close(name, id_)
+        for id_ in openers - before_openers:
+            self._open(name, id_)
+        clients_of = self._index.carriers.clients_of
+        for client in {each for id_ in openers | before_openers for each in clients_of(id_)}:
             if not client.asked or client.turn(name, self._reachable(client, name)):
                 changes.groups |= client.keys
         for version, span, _ in turned:
-            for each in self._index.egress.values():
+            for each in self._index.egress.by_id.values():
                 if each.wide(version, span):
                     self._index.touch_egress(each.id, changes)
 
@@ -146,22 +156,24 @@ class Reach:
         new = {key for pods in classes for key in pods.ingress_groups}
         changes.groups |= old ^ new if before.targets == now.targets else old | new
         for key in old - new:
-            self._hairpins[key].discard(name)
+            self._hairpins.take(key, name)
         for key in new - old:
-            self._hairpins[key].add(name)
+            self._hairpins.put(key, name)
         self._hairpins_of[name] = new
+        if not new:
+            del self._hairpins_of[name]
 
     def _turn_own(self, uid: str, changes: Changes) -> None:
         pods = self._index.class_of(uid)
         before = self.own.pop(self.own_keys.pop(uid, ""), ())
         now: tuple[OwnGate, ...] = ()
         if pods is not None and pods.client is not None:
-            entries = self._index.clients[pods.client].entries
+            entries = self._index.carriers.clients[pods.client].entries
             now = tuple(
                 (where, gate, span)
                 for where in self._index.addresses(uid)
                 for name in sorted(self._services.at(where))
-                for gate, span in own_gates(self._doors[name], where, entries, self._index.peers)
+                for gate, span in own_gates(self._doors.get(name, ()), where, entries, self._index.peers)
             )
         if now:
             key = self.own_keys[uid] = own_key(uid)
@@ -172,4 +184,4 @@ class Reach:
             changes.pods.add(uid)
 
     def _reachable(self, client: Client, name: str) -> tuple[Gate, ...]:
-        return reachable(self._doors[name], client.entries, self._index.peers)
+        return reachable(self._doors.get(name, ()), client.entries, self._index.peers)

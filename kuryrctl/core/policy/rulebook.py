@@ -57,7 +57,7 @@ class Rulebook:
             case "guard":
                 return self._guards.lines(key, self._versions)
             case "vip":
-                return self._of_client(key) if key in self._index.clients else self._of_itself(key)
+                return self._of_client(key) if key in self._index.carriers.clients else self._of_itself(key)
             case "policy-ingress":
                 return self._of_ingress(key)
         return self._of_egress(key)
@@ -125,7 +125,7 @@ class Rulebook:
         )
 
     def _of_client(self, key: Key) -> Lines:
-        client = self._index.clients[key]
+        client = self._index.carriers.clients[key]
         if client not in self._client_lines:
             egress = [self._allowed(each) for each in client.egress]
             vips = self._reach.vips(client).items()

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from kuryrctl.core.policy.allowance import PORT_MAX, Span
 from kuryrctl.core.policy.ranges import address
+from kuryrctl.core.policy.sets import Sets
 from kuryrctl.core.services import Endpoint, EndpointSlice, Service, ServicePort
 
 Address: TypeAlias = tuple[int, int]
@@ -82,7 +83,7 @@ class Services:
         self._slices: dict[str, dict[str, EndpointSlice]] = defaultdict(dict)
         self._service_of: dict[str, str] = {}
         self._views: dict[str, View] = {}
-        self._at: dict[Address, set[str]] = defaultdict(set)
+        self._at: Sets[Address, str] = Sets()
         self._translations: Counter[Translation] = Counter()
 
     def put(self, thing: Service | EndpointSlice) -> set[str]:
@@ -103,6 +104,8 @@ class Services:
         name = self._service_of.pop(thing.full_name, "")
         if name:
             del self._slices[name][thing.full_name]
+            if not self._slices[name]:
+                del self._slices[name]
         return {name} if name else set()
 
     def look(self, name: str) -> tuple[View, View, set[Translation]]:
@@ -110,9 +113,9 @@ class Services:
         before = self._views.get(name, View())
         now = view(self._services.get(name), self._slices.get(name, {}).values())
         for gone in before.endpoints - now.endpoints:
-            self._at[gone].discard(name)
-        for come in now.endpoints:
-            self._at[come].add(name)
+            self._at.take(gone, name)
+        for come in now.endpoints - before.endpoints:
+            self._at.put(come, name)
         old, new = before.translations(), now.translations()
         self._translations.subtract(old)
         self._translations.update(new)
@@ -121,11 +124,13 @@ class Services:
         for each in turned - new:
             del self._translations[each]
         self._views[name] = now
+        if now == View():
+            del self._views[name]
         return before, now, turned
 
     def at(self, where: Address) -> Iterable[str]:
         """The Services that have an endpoint at this address."""
-        return self._at.get(where, ())
+        return self._at.of(where)
 
     def of(self, name: str) -> View:
         """A Service's view, as last looked at."""

@@ -115,7 +115,7 @@ def _intersection(patch: pytest.MonkeyPatch) -> None:
     right = rulebook.Rulebook._of_ingress
 
     def of_ingress(self: rulebook.Rulebook, key: Key) -> Lines | None:
-        beside = {other for pods in self._index.carriers.get(key, ()) for other in pods.ingress_groups}
+        beside = {other for pods in self._index.carriers.classes.of(key) for other in pods.ingress_groups}
         said, others = right(self, key), [right(self, other) for other in beside]
         return said and Lines(line for line in said.by_id.values() if all(o and line.id in o.by_id for o in others))
 
@@ -204,7 +204,7 @@ def _shared_names(patch: pytest.MonkeyPatch) -> None:
         if found is None:
             return None
         home = found[0].policy.namespace
-        every = (ports for pods in self._classes_in[home] for ports in pods.ports)
+        every = (ports for pods in self._classes_in.of(home) for ports in pods.ports)
         return found[0], frozenset(every)
 
     right = index.Index.ingress_of

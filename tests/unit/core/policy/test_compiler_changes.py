@@ -98,6 +98,36 @@ def test_what_does_not_change_touches_nothing(random: Random) -> None:
         assert policies.put(thing) == Touched(), thing
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False))
+def test_what_goes_leaves_nothing_behind(random: Random) -> None:
+    cluster = random_world(random)
+    policies = Policies(CONFIG)
+    policies.replace(cluster)
+    outcome(policies, cluster)
+
+    everything = list(things(cluster).values())
+    random.shuffle(everything)
+    for thing in everything:
+        for key in policies.drop(thing).groups:
+            policies.group(key)
+
+    assert list(policies.keys()) == ["security-group/peer/all"]
+    assert held(policies, "policies") == ["policies._groups", "policies._former"]
+
+
+def held(thing: object, path: str) -> list[str]:
+    """The containers below an object of ours that hold something; what the configuration gave it does not count."""
+    found = []
+    for name, value in vars(thing).items():
+        inside = f"{path}.{name}"
+        if isinstance(value, dict | set):
+            found += [inside] if value and name not in ("_pod_ranges", "_service_ranges") else []
+        elif type(value).__module__.startswith("kuryrctl.core.policy"):
+            found += held(value, inside)
+    return found
+
+
 def test_a_pod_like_another_touches_itself_alone() -> None:
     cluster = random_world(Random(7))
     policies = Policies(CONFIG)

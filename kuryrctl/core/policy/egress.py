@@ -1,0 +1,52 @@
+"""The egress rules in use, each kept once however many policies say the same, and how they find whom they allow.
+
+Does not know: which pods they isolate, Services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kuryrctl.core.policy.entries import ByAddress, Egress
+from kuryrctl.core.policy.peers import PortName
+from kuryrctl.core.policy.sets import Sets
+
+
+class EgressInUse:
+    """See the module. Sets hold ids of `Egress`, but `policies`: the names of those that say it, by its id.
+
+    `by_address`: what allows by address, and how; `naming`: what names a term (its id); `in_blocks`: what leads to a
+    named port of pods that are in an address block.
+    """
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Egress] = {}
+        self.policies: Sets[str, str] = Sets()
+        self.by_address: Sets[ByAddress, str] = Sets()
+        self.naming: Sets[str, str] = Sets()
+        self.in_blocks: Sets[PortName, str] = Sets()
+
+    def turn(self, policy: str, before: Egress | None, now: Egress | None) -> set[str]:
+        """A policy says `now` instead of `before`; the ids that nobody said until now, or says any more."""
+        if before is not None and now is not None and before.id == now.id:
+            return set()
+        turned = set()
+        if now is not None and self.policies.put(now.id, policy):
+            self.by_id[now.id] = now
+            self._note(now, Sets.put)
+            turned.add(now.id)
+        if before is not None and self.policies.take(before.id, policy):
+            del self.by_id[before.id]
+            self._note(before, Sets.take)
+            turned.add(before.id)
+        return turned
+
+    def _note(self, egress: Egress, do: Callable[[Sets[Any, str], Any, str], bool]) -> None:
+        for entry in egress.entries:
+            if entry.anybody or entry.addresses:
+                do(self.by_address, entry.by_address, egress.id)
+            for name in entry.names if entry.addresses.keys() - entry.named_in.keys() else ():
+                do(self.in_blocks, name, egress.id)
+            for term in (*entry.terms, *entry.named):
+                do(self.naming, term.id, egress.id)

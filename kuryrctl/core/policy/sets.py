@@ -1,0 +1,36 @@
+"""Sets by key, of which none is empty. Does not know: what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Set
+from typing import TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
+
+
+class Sets(dict[K, set[V]]):
+    """A key is there while something is in its set."""
+
+    def put(self, key: K, member: V) -> bool:
+        """Put it into a set; whether it is the first there."""
+        if key in self:
+            self[key].add(member)
+            return False
+        self[key] = {member}
+        return True
+
+    def take(self, key: K, member: V) -> bool:
+        """Take it out of a set, if it is there; whether it was the last."""
+        members = self.get(key)
+        if members is None:
+            return False
+        members.discard(member)
+        if members:
+            return False
+        del self[key]
+        return True
+
+    def of(self, key: K) -> Set[V]:
+        """What is in a set."""
+        return self.get(key, frozenset())

@@ -22,6 +22,7 @@ from kuryrctl.core.policy.model import Direction
 from kuryrctl.core.policy.peers import EVERY_POD
 from kuryrctl.core.policy.ranges import WHOLE, Ranges, minus, network, union
 from kuryrctl.core.policy.reach import Reach
+from kuryrctl.core.policy.sets import Sets
 from kuryrctl.core.service_external import let_in
 from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key
@@ -45,7 +46,7 @@ class Guards:
         self._uids: dict[str, str] = {}
         self._key_of: dict[str, Key] = {}
         self._limits: dict[Key, tuple[Limit, ...]] = {}
-        self._carriers: dict[Key, set[str]] = defaultdict(set)
+        self._carriers: Sets[Key, str] = Sets()
         self._vips: dict[int, Ranges] = {
             version: union(found for each, found in map(network, config.service_cidrs) if each == version)
             for version in (4, 6)
@@ -76,13 +77,12 @@ class Guards:
             return
         changes.pods.add(uid)
         if before:
-            self._carriers[before].discard(uid)
-            if not self._carriers[before]:
-                del self._carriers[before], self._limits[before]
+            if self._carriers.take(before, uid):
+                del self._limits[before]
             changes.groups.add(before)
         if now:
             self._key_of[uid] = now
-            self._carriers[now].add(uid)
+            self._carriers.put(now, uid)
             self._limits[now] = tuple((*where, ranges) for where, ranges in limits)
             changes.groups.add(now)
 

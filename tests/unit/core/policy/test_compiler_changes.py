@@ -122,7 +122,7 @@ def held(thing: object, path: str) -> list[str]:
     for name, value in vars(thing).items():
         inside = f"{path}.{name}"
         if isinstance(value, dict | set):
-            found += [inside] if value and name not in ("_pod_ranges", "_service_ranges") else []
+            found += [inside] if value and name not in ("_pod_ranges", "_service_ranges", "_vips") else []
         elif type(value).__module__.startswith("kuryrctl.core.policy"):
             found += held(value, inside)
     return found

@@ -28,8 +28,8 @@ class Reconcile(Command):
 
     --save-plan changes nothing, too: it prints the plan and writes it to a file, which `plan apply` executes later.
 
-    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed or were withheld,
-    124 when --wait was over before another writer gave the Lease back.
+    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed or were withheld
+    or a load balancer is in ERROR, 124 when --wait was over before another writer gave the Lease back.
     """
 
     takes_world = True
@@ -72,7 +72,8 @@ class Reconcile(Command):
             return self._save_plan(parsed_args)
         only = tuple(map(Kind, parsed_args.only))
         ended = f"converged, as far as {', '.join(only)}" if only else "converged"
-        return run_as_told(self.settings(parsed_args), parsed_args, only=only, ended=ended)
+        settings = self.settings(parsed_args)
+        return run_as_told(settings, parsed_args, only=only, ended=ended, concerns=lambda _: not only)
 
     def _save_plan(self, parsed_args: argparse.Namespace) -> ExitCode:
         from rich.console import Console

@@ -6,6 +6,7 @@ Does not know: what a run does.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from kuryrctl.cli.arguments import count
@@ -13,12 +14,12 @@ from kuryrctl.cli.base import log_as_service
 from kuryrctl.cli.document import FORMATS, as_text
 from kuryrctl.cli.exit_codes import ExitCode
 from kuryrctl.core.errors import Invalid, Owner
+from kuryrctl.core.findings import Finding, FindingCode
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from kuryrctl.cli.settings import Settings
-    from kuryrctl.core.findings import Finding
     from kuryrctl.core.kinds import Kind
     from kuryrctl.core.plan import Plan
     from kuryrctl.reconcile import Part, Report
@@ -57,8 +58,12 @@ def run_as_told(
     only: Collection[Kind] = (),
     part: Part | None = None,
     ended: str = "converged",
+    concerns: Callable[[Finding], bool] = lambda _: False,
 ) -> ExitCode:
-    """A run as `add_run_options` says: a watch, a dry run, or once. `ended` says that nothing is left."""
+    """A run as `add_run_options` says: a watch, a dry run, or once. `ended` says that nothing is left.
+
+    What the cloud gave up, and no step makes anew unasked, is a failure where the finding `concerns` the run.
+    """
     from kuryrctl.cli.engine import engine_of, planning_parts, watch_until_told
     from kuryrctl.reconcile import dry_run, once
 
@@ -68,10 +73,11 @@ def run_as_told(
         return ExitCode.OK
     if parsed_args.dry_run:
         found = dry_run(planning_parts(settings), only=only, part=part)
-        return show_dry_run(found.plan, found.findings, parsed_args.format)
+        shown = show_dry_run(found.plan, found.findings, parsed_args.format)
+        return shown or _given_up(filter(concerns, found.findings))
     parts, _, lease = engine_of(settings, max_deletes=parsed_args.max_deletes)
     report = once(parts, lease, wait_s=parsed_args.wait, only=only, part=part)
-    return show_run(report, parsed_args.format, ended)
+    return show_run(report, parsed_args.format, ended) or _given_up(filter(concerns, report.findings))
 
 
 def show_dry_run(plan: Plan, findings: tuple[Finding, ...], form: str) -> ExitCode:
@@ -98,3 +104,7 @@ def show_run(report: Report, form: str, ended: str) -> ExitCode:
     else:
         show_report(report, Console(highlight=False), Console(stderr=True, highlight=False), ended)
     return ExitCode.OK if report.ok else ExitCode.FAILURES
+
+
+def _given_up(findings: Iterable[Finding]) -> ExitCode:
+    return ExitCode.FAILURES if any(each.code is FindingCode.BROKEN for each in findings) else ExitCode.OK

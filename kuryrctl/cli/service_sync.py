@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kuryrctl.cli.base import Command
@@ -12,6 +13,7 @@ from kuryrctl.core.errors import Invalid, Owner
 
 if TYPE_CHECKING:
     from kuryrctl.cli.settings import Settings
+    from kuryrctl.core.findings import Finding
     from kuryrctl.reconcile import Part
 
 
@@ -24,8 +26,9 @@ class ServiceSync(Command):
     A load balancer that Octavia has given up (ERROR) is told of and left as it is: making it anew is an outage. With
     --repair it is deleted and made anew, after the plan was printed; only what is provably ours.
 
-    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed or were withheld
-    (a quota that is too small, too many deletions), 124 when --wait was over before another writer gave the Lease back.
+    Exits with 0 when nothing is left to do, 21 when a dry run found changes, 20 when steps failed or were withheld (a
+    quota that is too small, too many deletions) or a load balancer is in ERROR, 124 when --wait was over before another
+    writer gave the Lease back.
     """
 
     takes_world = True
@@ -68,7 +71,13 @@ class ServiceSync(Command):
             part = demanding_octavia(part)
         if parsed_args.repair and not parsed_args.dry_run and parsed_args.format == "table":
             _show_plan(settings, part)
-        return run_as_told(settings, parsed_args, part=part, ended="Services are in sync")
+        concerns = partial(_is_of, namespace=parsed_args.namespace)
+        return run_as_told(settings, parsed_args, part=part, ended="Services are in sync", concerns=concerns)
+
+
+def _is_of(finding: Finding, namespace: str) -> bool:
+    """Whether it is about a load balancer (``CLUSTER/NAMESPACE/NAME``) of this namespace; empty: of any."""
+    return namespace in ("", *finding.name.split("/")[1:2])
 
 
 def _show_plan(settings: Settings, part: Part) -> None:

@@ -12,6 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from kuryrctl.cli.files import read_world
+from kuryrctl.cli.policy_sync import PolicySync
+from kuryrctl.cli.reconcile import Reconcile
 from kuryrctl.cli.service_failover import ServiceFailover
 from kuryrctl.cli.service_list import ServiceList, ServiceShow
 from kuryrctl.cli.service_sync import ServiceSync
@@ -201,7 +203,11 @@ def test_a_load_balancer_in_error_is_told_and_made_anew_only_with_repair(shop, c
 
     code, document = asked(shop, capsys, ServiceShow, "shop/web")
     assert (code, document["condition"], document["first_broken"]["owner"]) == (20, "error", "octavia")
-    shop.sync()
+    assert shop.sync() == 20
+    assert run(ServiceSync, shop.settings, "--dry-run", "--namespace", "shop") == 20
+    assert run(ServiceSync, shop.settings, "--dry-run", "--namespace", "bank") == 0
+    assert run(Reconcile, shop.settings) == 20
+    assert run(PolicySync, shop.settings) == 0
     assert shop.balancer()["id"] == lost
 
     capsys.readouterr()

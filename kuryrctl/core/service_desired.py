@@ -7,7 +7,7 @@ Decision: docs/decisions/070-services-as-balancer-trees.md. Does not know: what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,7 +26,6 @@ from kuryrctl.core.service_annotations import Options, asked
 from kuryrctl.core.service_external import (
     LOAD_BALANCER,
     NOT_GUARDED,
-    OUR_CLASS,
     External,
     Outside,
     Vip,
@@ -36,6 +35,7 @@ from kuryrctl.core.service_external import (
     ranges_of,
 )
 from kuryrctl.core.service_notes import Note, NoteCode
+from kuryrctl.core.service_shortfalls import shortfalls
 from kuryrctl.core.services import EndpointSlice, Service, ServicePort
 from kuryrctl.core.specs import (
     FloatingIPSpec,
@@ -48,8 +48,6 @@ from kuryrctl.core.specs import (
     PoolSpec,
     ServiceStatusSpec,
 )
-
-DEFAULT_AFFINITY_S = 10800
 
 
 class Wanted(Struct, frozen=True):
@@ -129,8 +127,7 @@ class _Builder:
         specs += [self._external(vip) for vip in outside.vips]
         self._notes += [
             *outside.notes,
-            *_unserved(self._service),
-            *self._of_ports(),
+            *shortfalls(self._service, self._options, self._provider),
             *slice_notes(self._slices, self._config.service_cidrs),
         ]
         return Wanted(
@@ -280,34 +277,6 @@ class _Builder:
         self._notes.append(Note(NoteCode.ADDRESS, told, "spec.clusterIPs"))
         return False
 
-    def _of_ports(self) -> Iterator[Note]:
-        service, options, chosen = self._service, self._options, self._provider
-        protocols = {port.protocol for port in service.ports}
-        for protocol in sorted(protocols - chosen.protocols):
-            yield Note(NoteCode.PROTOCOL, f"its {protocol} ports are not served: {chosen.name} forwards none")
-        if service.session_affinity == "ClientIP":
-            yield from self._of_affinity(protocols & chosen.protocols)
-        if options.monitor and options.monitor_timeout > options.monitor_delay:
-            told = f"no health monitor: its time-out of {options.monitor_timeout} s is longer than its delay"
-            yield Note(NoteCode.MONITOR, f"{told} of {options.monitor_delay} s")
-        elif options.monitor:
-            for protocol in sorted((protocols & chosen.protocols) - chosen.monitors.keys()):
-                yield Note(NoteCode.MONITOR, f"no health monitor for {protocol}: {chosen.name} has none")
-        timed = (options.timeout_client_data, options.timeout_member_data) != (None, None)
-        if timed and not chosen.listener_timeouts:
-            yield Note(NoteCode.ANNOTATION, f"its time-outs for data have no effect: {chosen.name} has none")
-
-    def _of_affinity(self, protocols: set[str]) -> Iterator[Note]:
-        service, chosen, field = self._service, self._provider, "spec.sessionAffinity"
-        if SOURCE_IP not in chosen.persistence:
-            yield Note(NoteCode.AFFINITY, f"no session affinity: {chosen.name} has none", field)
-            return
-        untimed = ", ".join(sorted(protocols - chosen.persistence_timeouts))
-        if untimed and service.affinity_timeout_s != DEFAULT_AFFINITY_S:
-            told = f"its time-out of {service.affinity_timeout_s} s does not count for {untimed}"
-            told += f": affinity lasts {chosen.affinity_lasts}"
-            yield Note(NoteCode.AFFINITY, told, f"{field}Config.clientIP.timeoutSeconds")
-
 
 def _below(kind: str, balancer: Key, name: str) -> Key:
     """The key of what is below a load balancer."""
@@ -316,27 +285,6 @@ def _below(kind: str, balancer: Key, name: str) -> Key:
 
 def _pods(own: Own) -> tuple[Subnet, ...]:
     return tuple(own.pod_subnets.values())
-
-
-def _unserved(service: Service) -> Iterator[Note]:
-    """What of a Service no load balancer of ours does."""
-    if service.type == "NodePort":
-        told = "its node ports are not served; its ClusterIP is, also from nodes"
-        yield Note(NoteCode.NODE_PORT, told, "spec.type")
-    if service.type == LOAD_BALANCER and not is_external(service):
-        told = (
-            f"its external part is left to whoever serves the class {service.load_balancer_class}; ours is {OUR_CLASS}"
-        )
-        yield Note(NoteCode.CLASS, told, "spec.loadBalancerClass")
-    if service.external_ips:
-        told = f"its external IPs are not served: {', '.join(service.external_ips)}"
-        yield Note(NoteCode.EXTERNAL_IPS, told, "spec.externalIPs")
-    if service.internal_traffic_policy == "Local":
-        told = "its members are used from every node, not only those of the client's own"
-        yield Note(NoteCode.TRAFFIC_POLICY, told, "spec.internalTrafficPolicy")
-    if service.external_traffic_policy == "Local" and service.type == LOAD_BALANCER:
-        told = "externalTrafficPolicy Local has no effect: packets go straight to the members, over no other node"
-        yield Note(NoteCode.TRAFFIC_POLICY, told, "spec.externalTrafficPolicy")
 
 
 def _status(service: Service, ingress: tuple[str, ...]) -> ServiceStatusSpec | None:

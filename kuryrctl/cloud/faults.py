@@ -70,7 +70,9 @@ def _type_and_message(response: Response) -> tuple[str, str]:
         return "", (text.splitlines() or [f"HTTP {response.status}"])[0][:200]
     fault = answer.get("NeutronError", answer) if isinstance(answer, dict) else answer
     if isinstance(fault, dict):
-        message = fault.get("message") or fault.get("faultstring") or f"HTTP {response.status}"
+        # Octavia's lookup of a path, before any call is made, says its words as a description.
+        said = (fault.get(name) for name in ("message", "faultstring", "description"))
+        message = next(filter(None, said), f"HTTP {response.status}")
         return str(fault.get("type", "")), str(message)
     return "", str(fault)[:200]
 

@@ -111,7 +111,7 @@ def test_refused(whole: Services, case: Case) -> None:
     answer = whole.raw(case.method, case.path.format_map(ids), resolved(case.body, ids))
 
     assert answer.status == case.status, answer
-    assert re.search(case.says, answer.json["faultstring"]), answer
+    assert re.search(case.says, str(answer.json)), answer
 
 
 def test_one_change_at_a_time(whole: Services) -> None:

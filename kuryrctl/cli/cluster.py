@@ -57,16 +57,18 @@ class ClusterInit(Command):
 
 
 class ClusterCredential(Command):
-    """Print what the engine's credential needs in Neutron: a policy override for one role, or access rules
+    """Print what the engine's credential needs in the cloud: a policy override for one role, or access rules
 
-    The engine is not an admin: its user has the roles `member` and `kuryr` in the cluster's project. Merge the override
-    into Neutron's policy.yaml; it allows a role what it needs on ports of its own project and nothing more.
+    The engine is not an admin: its user has the roles `member` and `kuryr` in the cluster's project (where Octavia's
+    advanced roles are in force, `load-balancer_member` as well). Merge the override into the service's policy.yaml; it
+    allows a role what it needs in its own project and nothing more. Octavia's is for failovers alone.
     """
 
     takes_config = False
     takes_cluster = False
     examples = """\
   kuryrctl cluster credential >> /etc/neutron/policy.yaml
+  kuryrctl cluster credential --service octavia >> /etc/octavia/policy.yaml
   kuryrctl cluster credential --access-rules > rules.json
   openstack application credential create --access-rules rules.json --role kuryr --role member kuryr"""
 
@@ -74,6 +76,12 @@ class ClusterCredential(Command):
         """The role, and which of the two texts."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--role", metavar="NAME", default="kuryr", help="default: kuryr")
+        parser.add_argument(
+            "--service",
+            choices=("neutron", "octavia"),
+            default="neutron",
+            help="whose policy to override; default: neutron",
+        )
         parser.add_argument("--access-rules", action="store_true", help="JSON for an application credential instead")
         return parser
 
@@ -87,7 +95,7 @@ class ClusterCredential(Command):
             rules = [{"service": rule.service, "method": rule.method, "path": rule.path} for rule in access_rules()]
             print(msgspec.json.format(msgspec.json.encode(rules)).decode())
         else:
-            print(policy_override(parsed_args.role), end="")
+            print(policy_override(parsed_args.role, parsed_args.service), end="")
 
 
 class ClusterManifests(Command):

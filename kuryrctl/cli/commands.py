@@ -100,7 +100,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     ),
     "cluster credential": Entry(
         "kuryrctl.cli.cluster:ClusterCredential",
-        "Print what the engine's credential needs in Neutron: a policy override for one role, or access rules",
+        "Print what the engine's credential needs in the cloud: a policy override for one role, or access rules",
     ),
     "cluster manifests": Entry(
         "kuryrctl.cli.cluster:ClusterManifests",

@@ -110,6 +110,9 @@ class FloatingIPs:
                 owner=Owner.USER,
                 hint=f"openstack floating ip unset --port {found.id}, or name another address",
             )
+        led_to = next((change.before for change in step.changes if change.field == "port"), "")
+        if port is None and found.port_id != led_to:
+            return found  # its user has taken it elsewhere
         return self._on_port(step, found, port)
 
     def _on_port(self, step: Step, existing: FloatingIP, port: str | None) -> FloatingIP:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from kuryrctl.cloud.meanings import OCTAVIA
-from kuryrctl.cloud.wire import Body, resolve, resource_of
+from kuryrctl.cloud.wire import Body, decode_member, members_of, resolve, resource_of
 from kuryrctl.core.balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool, SessionPersistence
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.specs import (
@@ -30,9 +29,9 @@ T = TypeVar("T", bound=Struct)
 
 
 class Ref(Struct, frozen=True):
-    """Another object, by its id."""
+    """Another object, by its id; empty in a list's listener whose load balancer is being deleted (``[{}]``)."""
 
-    id: str
+    id: str = ""
 
 
 class BalancerRow(Struct, frozen=True, weakref=True):
@@ -146,8 +145,9 @@ def as_(type_: type[T], row: Struct, **more: Any) -> T:
 
 
 def id_in(answer: bytes) -> str:
-    """The id of the object in an answer; empty where there is none (202, 204)."""
-    return next((ref.id for ref in msgspec.json.decode(answer, type=dict[str, Ref]).values()), "") if answer else ""
+    """The id of the object in an answer; empty where there is none (202, 204). Raises Unavailable (OCT-ANSWER)."""
+    member = next(iter(members_of(answer, OCTAVIA)), "") if answer else ""
+    return decode_member(answer, member, Ref, OCTAVIA).id if member else ""
 
 
 def tree_of(made: BalancerTree) -> LoadBalancer:

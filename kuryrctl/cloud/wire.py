@@ -113,6 +113,11 @@ def decode_plain(body: bytes, member: str, service: Service = NEUTRON) -> Any:
     return msgspec.json.decode(_member(_envelope(body, service), member, service))
 
 
+def members_of(body: bytes, service: Service = NEUTRON) -> tuple[str, ...]:
+    """The names of an answer's members: that of the one object that it is about, as a rule."""
+    return tuple(_envelope(body, service))
+
+
 def has_field(body: bytes, field: str) -> bool:
     """Whether any object of the answer has this field at all (policy strips fields silently)."""
     return f'"{field}"'.encode() in body

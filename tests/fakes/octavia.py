@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from kuryrctl.cloud.transport import Response
-from tests.fakes.neutron import ADMIN, TAG_FILTERS, FakeNeutron, Injected, give
+from tests.fakes.neutron import ADMIN, MEMBER, TAG_FILTERS, FakeNeutron, Injected, give
 from tests.fakes.octavia_rules import COLLECTIONS, NAMES, Fault, Obj, Rules
 
 TICK_S = 0.02
@@ -166,6 +166,8 @@ class FakeOctavia:
             case "GET", ["loadbalancers", id_, "status" | "statuses"]:
                 balancer = self._get("loadbalancers", id_)
                 return 200, {"statuses": {"loadbalancer": self._status_tree(balancer)}}
+            case "PUT", ["loadbalancers", _, "failover"] if self._neutron.role == MEMBER:
+                raise _forbidden()
             case "PUT", ["loadbalancers", id_, "failover"]:
                 self.cloud.rules.failover(self._get("loadbalancers", id_))
                 return 202, None
@@ -260,7 +262,7 @@ class FakeOctavia:
         if thing is None:
             raise Fault(404, f"{NAMES[collection]} {id_} not found.")
         if not self._sees(thing):
-            raise Fault(403, "Policy does not allow this request to be performed.")
+            raise _forbidden()
         return thing
 
     def _sees(self, thing: Obj) -> bool:
@@ -384,6 +386,10 @@ def _matches(shown: Obj, filters: Mapping[str, set[str]]) -> bool:
         elif str(shown.get(name)) not in wanted:
             return False
     return True
+
+
+def _forbidden() -> Fault:
+    return Fault(403, "Policy does not allow this request to be performed.")
 
 
 def _error(status: int, message: str) -> bytes:

@@ -114,6 +114,15 @@ COREDNS = Product(
     source="labdns.go",
 )
 PRODUCTS = (KUBERNETES, CONTAINERD, RUNC, CNITOOL, PLUGINS, COREDNS)
+CONFORMANCE = Product(
+    name="conformance",
+    version=versions.KUBERNETES,
+    modules=((KUBERNETES_MODULE, f"v{versions.KUBERNETES}"),),
+    packages=((".", "conformance"),),
+    ldflags=_kubernetes_ldflags(),
+    source="conformance.go",
+)
+"""No part of a lab: Kubernetes' own cases about policies, for `scripts/conformance`."""
 
 
 def complete(product: Product, layout: Layout) -> bool:

@@ -99,9 +99,9 @@ def identity_file(layout: Layout) -> Path:
     return layout.etc / "keystone" / "content.json"
 
 
-def policy_file(layout: Layout) -> Path:
-    """Neutron's policy override, which is what `cluster credential` prints; Neutron reads it anew when it changes."""
-    return layout.etc / "neutron" / "policy.yaml"
+def policy_file(layout: Layout, service: str = "neutron") -> Path:
+    """A service's policy override, which is what `cluster credential` prints; it is read anew when it changes."""
+    return layout.etc / service / "policy.yaml"
 
 
 def ini(sections: Sections) -> str:
@@ -245,6 +245,7 @@ def octavia_conf(layout: Layout, password: str) -> str:
             "database": {"connection": database_url(layout, "octavia")},
             "quotas": {f"default_{name}_quota": limit for name, limit in BALANCER_QUOTAS.items()},
             "oslo_messaging": {"topic": "octavia"},
+            "oslo_policy": {"policy_file": policy_file(layout, "octavia")},
             "oslo_messaging_notifications": {"driver": "noop"},
             "oslo_concurrency": {"lock_path": layout.run / "octavia-lock"},
             "keystone_authtoken": _token_check("octavia", password, "load-balancer"),

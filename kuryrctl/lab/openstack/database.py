@@ -20,6 +20,8 @@ from kuryrctl.lab.stages import Context
 INSIDE = Path(__file__).parent / "inside"
 SERVICES = ("keystone", "neutron", "octavia")
 START_TIMEOUT_S = 120.0
+PENDING_TABLES = ("load_balancer", "listener", "pool", "member", "health_monitor")
+GIVEN_UP = "set provisioning_status = 'ERROR' where provisioning_status like 'PENDING%'"
 PROTOCOL_VERSION = 10  # first byte of MariaDB's greeting, after its 4-byte header
 
 
@@ -148,6 +150,12 @@ def filling(layout: Layout, service: str) -> list[str]:
     if is_complete(layout):
         return []
     return ["--fill", str(INSIDE / f"{service}_database.py"), str(config.config_file(layout, service))]
+
+
+def give_up_pending(layout: Layout) -> None:
+    """What an Octavia that ended left PENDING becomes ERROR: nobody would finish it, and nobody may delete it."""
+    if is_complete(layout):
+        sql(layout, "".join(f"update octavia.{table} {GIVEN_UP};" for table in PENDING_TABLES))
 
 
 def mark_complete(layout: Layout) -> None:

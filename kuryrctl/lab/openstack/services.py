@@ -66,7 +66,9 @@ def prepare(context: Context) -> None:
     for folder in (layout.run / "neutron" / "lock", layout.run / "octavia-lock", config.octavia_sockets(layout)):
         folder.mkdir(parents=True, exist_ok=True)
     _write_if_changed(layout.clouds_yaml, config.clouds_yaml(password))
-    _write_if_changed(config.policy_file(layout), credential.policy_override())
+    for service in (credential.NEUTRON, credential.OCTAVIA):
+        override = credential.policy_override(service=service)
+        _write_if_changed(config.policy_file(layout, service), override)
     _write_if_changed(config.identity_file(layout), config.identity_json(password))
     options = {
         "keystone": config.keystone_conf(layout),
@@ -112,6 +114,7 @@ def _serve(context: Context, service: str) -> None:
         command = _program(layout, "serve.py", application, PORTS[service], SERVER_THREADS[service])
         command += database.filling(layout, service)
         if service == "octavia":
+            database.give_up_pending(layout)
             command += ["--config-file", str(configuration)]
         processes.start(service, command, env=environment)
     wait_until(

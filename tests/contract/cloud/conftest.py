@@ -23,7 +23,7 @@ def fake_world() -> World:
     admin = engine.session("admin-project", role=ADMIN)
     world = _world(engine, member, other, admin, engine.external_network()["id"])
     octavia = FakeOctavia(engine)
-    world.services = Services(world, octavia, FakeOctavia(other), FakeOctavia(admin))
+    world.services = Services(world, octavia, *(FakeOctavia(each) for each in (member, other, admin)))
     world.services.clock, world.services.sleep = octavia.clock, octavia.sleep
     return world
 
@@ -33,9 +33,7 @@ def real_world() -> World:
     sessions = [open_session(cloud, None) for cloud in ("kuryr", "demo", "other", "admin")]
     engine, member, other, admin = (session.neutron for session in sessions)
     world = _world(engine, member, other, admin, Neutron(engine).find_network("public").id)
-    octavia, _, other_octavia, admin_octavia = (session.octavia for session in sessions)
-    assert octavia and other_octavia and admin_octavia
-    world.services = Services(world, octavia, other_octavia, admin_octavia)
+    world.services = Services(world, *(session.octavia for session in sessions if session.octavia))
     world.services.clock, world.services.sleep = time.monotonic, time.sleep
     return world
 
@@ -72,9 +70,17 @@ def world(cloud: World) -> Iterator[World]:
     cloud.clean()
 
 
+@pytest.fixture(scope="session")
+def services_network(cloud: World) -> World:
+    """The network of Services behind a router to the external one."""
+    cloud.services.set_up()
+    return cloud
+
+
 @pytest.fixture
-def services(world: World) -> Iterator[Services]:
-    """The network of Services behind a router to the external one, and an Octavia without load balancers of it."""
-    world.services.set_up()
+def services(services_network: World, world: World) -> Iterator[Services]:
+    """The same cloud's Octavia, without load balancers of the case."""
+    assert services_network is world
+    world.services.begin()
     yield world.services
     world.services.clean()

@@ -24,6 +24,7 @@ from kuryrctl.core.specs import (
     LoadBalancerSpec,
     MemberSpec,
     MembersSpec,
+    NetworkSpec,
     PoolSpec,
     RouterInterfaceSpec,
     RouterSpec,
@@ -31,12 +32,12 @@ from kuryrctl.core.specs import (
     SubnetSpec,
     kind_of,
 )
-from tests.contract.cloud.world import NETWORK, V4, Answer, World
+from tests.contract.cloud.world import V4, Answer, World
 
 if TYPE_CHECKING:
     from collections import Counter
 
-SUBNET, ROUTER = "subnet/services", "router/services"
+NETWORK, SUBNET, ROUTER = "network/services", "subnet/services", "router/services"
 CIDR, GATEWAY, POOL = "10.92.0.0/24", "10.92.0.254", ("10.92.0.200", "10.92.0.250")
 
 
@@ -66,17 +67,29 @@ class Services:
     sleep: Callable[[float], None]
     vip_port: str
 
-    def __init__(self, world: World, octavia: Transport, other: Transport, admin: Transport) -> None:
+    def __init__(self, world: World, octavia: Transport, member: Transport, other: Transport, admin: Transport) -> None:
         self.world = world
         self.octavia = Losing(octavia)
-        self.other = other
-        self.admin = admin
+        self.member, self.other, self.admin = member, other, admin
         self._names = 0
 
     # --- life --------------------------------------------------------------------------------------------------
 
     def set_up(self) -> None:
-        """The Services' subnet, and a router between both subnets and the external network."""
+        """The Services' network, for all cases, and a router between it and the external network."""
+        tags, name = self.world.tags("services"), f"{self.world.prefix}/services"
+        self.world.made(
+            NetworkSpec(NETWORK, name, tags),
+            SubnetSpec(SUBNET, name, tags, NETWORK, CIDR, GATEWAY, POOL),
+            RouterSpec(ROUTER, name, tags, self.world.external),
+            RouterInterfaceSpec("router-interface/services", ROUTER, SUBNET),
+        )
+        self.world.keep()
+
+    def begin(self) -> None:
+        """Another Service, and a process that has seen nothing yet."""
+        self._names += 1
+        self.uid = f"uid-{self._names}"
         self.cloud = OpenStack(
             self.world.transport,
             self.octavia,
@@ -84,15 +97,6 @@ class Services:
             clock=self.clock,
             sleep=self.sleep,
         )
-        tags = self.world.tags("services")
-        self.world.made(
-            SubnetSpec(SUBNET, f"{self.world.prefix}/services", tags, NETWORK, CIDR, GATEWAY, POOL),
-            RouterSpec(ROUTER, f"{self.world.prefix}/services", tags, self.world.external),
-            RouterInterfaceSpec("router-interface/services", ROUTER, SUBNET),
-            RouterInterfaceSpec("router-interface/v4", ROUTER, V4),
-        )
-        self._names += 1
-        self.uid = f"uid-{self._names}"
 
     def clean(self) -> None:
         """Take away the load balancers of the case; its floating IPs go with what the world takes away."""

@@ -90,7 +90,6 @@ CASES = [
     Case("a monitor of datagrams", "POST", "/healthmonitors", monitor(type="UDP-CONNECT"), 400, "only supported for"),
     Case("a load balancer not there", "GET", f"{BALANCERS}/{NOBODY}", None, 404, "not found"),
     Case("a deletion without cascade", "DELETE", BALANCERS + "/{load-balancer}", None, 400, "has children"),
-    Case("a failover of OVN's", "PUT", BALANCERS + "/{load-balancer}/failover", None, 501, "failover"),
     Case("an unknown filter", "GET", f"{BALANCERS}?nonsense=1", None, 400, "duplicate or invalid"),
     Case("a fixed field", "PUT", LISTENERS + "/{listener}", {"listener": {"protocol_port": 1}}, 400, "[Uu]nknown"),
 ]
@@ -134,6 +133,15 @@ def test_another_project_neither_sees_nor_changes_it(whole: Services) -> None:
     assert whole.raw("GET", path, by=whole.other).status == 403
     assert whole.raw("DELETE", f"{path}?cascade=true", by=whole.other).status == 403
     assert whole.world.ids["load-balancer"] not in str(whole.raw("GET", BALANCERS, by=whole.other).json)
+
+
+def test_ovn_has_no_failover_and_a_member_may_not_ask_for_it(whole: Services) -> None:
+    path = f"{BALANCERS}/{whole.world.ids['load-balancer']}/failover"
+
+    by_admin, by_member = whole.raw("PUT", path, by=whole.admin), whole.raw("PUT", path, by=whole.member)
+
+    assert (by_admin.status, by_member.status) == (501, 403)
+    assert "does not support loadbalancer failover" in by_admin.json["faultstring"]
 
 
 def test_lists_know_filters_of_tags_and_fields(whole: Services) -> None:

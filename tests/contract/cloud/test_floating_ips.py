@@ -9,8 +9,9 @@ import pytest
 
 from kuryrctl.core import names
 from kuryrctl.core.balancers import FloatingIP
+from kuryrctl.core.plan import FieldChange
 from kuryrctl.core.specs import FloatingIPSpec
-from tests.contract.cloud.services import Services, mutations
+from tests.contract.cloud.services import NETWORK, SUBNET, Services, mutations
 from tests.contract.cloud.world import codes
 
 
@@ -146,14 +147,14 @@ def test_a_users_is_associated_and_neither_tagged_nor_deleted(served: Services) 
 
 
 def test_a_users_that_leads_elsewhere_is_left_alone(served: Services) -> None:
-    pod = served.world.made(served.world.port("uid-1"))[0]
-    theirs = _raw(served, port_id=pod.id)
+    other = served.world.made(served.world.port("uid-1", network=NETWORK, subnet=SUBNET, security_groups=()))[0]
+    theirs = _raw(served, port_id=other.id)
 
     outcome = served.apply(served.create(served.floating_ip(address=theirs["floating_ip_address"], ours=False)))
 
     assert codes(outcome) == ["NET-IN-USE"]
-    assert pod.id in str(outcome[0].error)
-    assert _now(served, theirs["id"])["port_id"] == pod.id
+    assert other.id in str(outcome[0].error)
+    assert _now(served, theirs["id"])["port_id"] == other.id
 
 
 def test_a_users_that_does_not_exist_is_named(served: Services) -> None:
@@ -173,6 +174,18 @@ def test_one_that_somebody_took_over_is_neither_changed_nor_deleted(served: Serv
 
     assert codes([*update, *deletion]) == ["NET-NOT-OURS", "NET-NOT-OURS"]
     served.world.raw("DELETE", f"/floatingips/{made.id}")
+
+
+def test_a_users_is_let_go_only_from_where_it_led(served: Services) -> None:
+    theirs = _raw(served, port_id=served.vip_port)
+    spec = served.floating_ip(address=theirs["floating_ip_address"], ours=False, balancer="")
+    step = served.update(spec, theirs["id"])
+
+    moved = msgspec.structs.replace(step, changes=(FieldChange("port", "another", ""),))
+    led_here = msgspec.structs.replace(step, changes=(FieldChange("port", served.vip_port, ""),))
+
+    assert codes(served.apply(moved)) == [""] and _now(served, theirs["id"])["port_id"] == served.vip_port
+    assert codes(served.apply(led_here)) == [""] and _now(served, theirs["id"])["port_id"] is None
 
 
 def test_refusals_of_neutron(served: Services) -> None:

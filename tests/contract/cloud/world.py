@@ -179,6 +179,10 @@ class World:
             SubnetSpec(V6, f"{self.prefix}/v6", tags, NETWORK, CIDR_V6, GATEWAY_V6),
             self.group("pods"),
         )
+        self.keep()
+
+    def keep(self) -> None:
+        """What there is now stays until the end."""
         self._base = len(self.created)
         self._base_ids = dict(self.ids)
 

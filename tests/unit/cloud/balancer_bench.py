@@ -12,7 +12,16 @@ from kuryrctl.core.balancers import LoadBalancer
 from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Action
 from kuryrctl.core.plan import Outcome, Step
-from kuryrctl.core.specs import ListenerSpec, LoadBalancerSpec, MemberSpec, MembersSpec, PoolSpec, Spec, kind_of
+from kuryrctl.core.specs import (
+    HealthMonitorSpec,
+    ListenerSpec,
+    LoadBalancerSpec,
+    MemberSpec,
+    MembersSpec,
+    PoolSpec,
+    Spec,
+    kind_of,
+)
 from tests.fakes.neutron import FakeNeutron
 from tests.fakes.octavia import FakeOctavia
 
@@ -77,6 +86,12 @@ class Bench:
             members=MembersSpec(f"member/{below}", above, f"pool/{below}", members),
         )
         return ListenerSpec(f"listener/{below}", above, f"tcp-{port}", "TCP", port, pool)
+
+    def monitor(self, uid: str, port: int = 80, delay: int = 5) -> HealthMonitorSpec:
+        """A monitor of the pool of such a listener."""
+        below, above = f"service/{uid}/4/tcp-{port}", f"load-balancer/service/{uid}/4"
+        name = f"tcp-{port}"
+        return HealthMonitorSpec(f"health-monitor/{below}", above, f"pool/{below}", name, "TCP", delay, 3, 2)
 
     def step(self, action: Action, spec: Spec, id_: str = "") -> Step:
         """A step about what the spec says."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 import yaml
 
 from kuryrctl.cloud import Neutron
-from kuryrctl.cloud.credential import access_rules, policy_override
+from kuryrctl.cloud.credential import NEUTRON, OCTAVIA, access_rules, policy_override
 from kuryrctl.core.cloud import CloudObject
 from kuryrctl.core.errors import Invalid
 from kuryrctl.core.kinds import Action, Kind
@@ -27,10 +28,12 @@ from kuryrctl.core.specs import (
     kind_of,
 )
 from tests.fakes.neutron import FakeNeutron
+from tests.unit.cloud.balancer_bench import Bench
 
 
-def test_every_rule_gives_the_role_its_own_project_only() -> None:
-    rules = yaml.safe_load(policy_override("engine"))
+@pytest.mark.parametrize("service", [NEUTRON, OCTAVIA])
+def test_every_rule_gives_the_role_its_own_project_only(service: str) -> None:
+    rules = yaml.safe_load(policy_override("engine", service))
 
     assert rules
     for rule, allowed in rules.items():
@@ -50,7 +53,9 @@ def test_the_rules_are_what_binding_a_pods_port_needs() -> None:
         "create_port:mac_address",
         "create_port:fixed_ips:ip_address",
         "delete_port",
+        "create_floatingip:floating_ip_address",
     }
+    assert set(yaml.safe_load(policy_override(service=OCTAVIA))) == {"os_load-balancer_api:loadbalancer:put_failover"}
 
 
 def test_only_ports_of_kuryr_may_be_deleted() -> None:
@@ -63,11 +68,11 @@ def test_a_role_that_would_change_the_rule_is_refused(role: str) -> None:
         policy_override(role)
 
 
-def test_access_rules_name_networking_calls_only() -> None:
+def test_access_rules_name_calls_of_the_two_services_only() -> None:
     rules = access_rules()
 
-    assert {rule.service for rule in rules} == {"network"}
-    assert all(rule.path.startswith("/v2.0/") and "**" not in rule.path for rule in rules)
+    assert {(rule.service, rule.path.split("/")[1]) for rule in rules} == {("network", "v2.0"), ("load-balancer", "v2")}
+    assert all("**" not in rule.path for rule in rules)
     assert len(set(rules)) == len(rules)
 
 
@@ -75,12 +80,13 @@ def test_access_rules_allow_every_call_that_the_engine_makes() -> None:
     """Matched as keystonemiddleware does it: `*` is one segment of the decoded path."""
     allowed = [(rule.method, re.compile(re.escape(rule.path).replace(r"\*", "[^/]+"))) for rule in access_rules()]
 
-    made = _a_life_of_everything()
+    made = [(method, f"/v2.0{path}") for method, path in _a_life_of_everything()]
+    made += [(method, f"/v2/lbaas{path}") for method, path in _a_life_of_a_service()]
 
     refused = {
         f"{method} {path}"
         for method, path in made
-        if not any(method == one and pattern.fullmatch(unquote(f"/v2.0{path}")) for one, pattern in allowed)
+        if not any(method == one and pattern.fullmatch(unquote(path)) for one, pattern in allowed)
     }
     assert refused == set()
     assert {method for method, _ in made} == {"GET", "POST", "PUT", "DELETE"}
@@ -140,3 +146,32 @@ def _a_life_of_everything() -> list[tuple[str, str]]:
     deleted = neutron.apply([step(Action.DELETE, spec, ids) for spec in reversed(specs)], ids)
     assert all(outcome.ok for outcome in deleted), [outcome.error for outcome in deleted]
     return [(method, path.partition("?")[0]) for method, path in fake.requests]
+
+
+def _a_life_of_a_service() -> list[tuple[str, str]]:
+    """The calls of Octavia by which everything of a load balancer is made, seen, changed and deleted."""
+    bench = Bench()
+    tree = bench.made()
+    bench.octavia.set_quota("loadbalancer", 1)
+    assert bench.create(bench.balancer("second")).error
+    listener = bench.listener("u", 443)
+    pool = msgspec.structs.replace(listener.pool, monitor=bench.monitor("u", 443))
+    steps = [bench.step(Action.CREATE, msgspec.structs.replace(listener, pool=pool))]
+    steps += [bench.step(Action.UPDATE, msgspec.structs.replace(bench.balancer("u"), tags=("kuryr:x",)), tree.id)]
+    steps += [bench.step(Action.UPDATE, bench.listener("u", 80, 12).pool.members, tree.pools[0].id)]
+    renamed = msgspec.structs.replace(bench.listener("u"), name="web")
+    steps += [bench.step(Action.UPDATE, renamed, tree.listeners[0].id)]
+    steps += [bench.step(Action.UPDATE, msgspec.structs.replace(renamed.pool, name="web"), tree.pools[0].id)]
+    for step in steps:
+        assert bench.apply(step).error is None
+    monitor = bench.octavia.objects("healthmonitors")[0]["id"]
+    slower = bench.monitor("u", 443, delay=9)
+    steps = [bench.step(action, slower, monitor) for action in (Action.UPDATE, Action.DELETE)]
+    steps += [bench.step(Action.DELETE, bench.listener("u"), tree.listeners[0].id)]
+    steps += [bench.step(Action.DELETE, bench.balancer("u"), tree.id)]
+    assert bench.cloud.observe("c").load_balancers
+    with pytest.raises(Invalid):
+        bench.cloud.failover(tree, "a case")
+    for step in steps:
+        assert bench.apply(step).error is None
+    return [(method, path.partition("?")[0]) for method, path in bench.octavia.requests]

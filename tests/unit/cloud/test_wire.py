@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from kuryrctl.cloud import wire
+from kuryrctl.cloud.octavia_wire import ListenerRow
 from kuryrctl.core import names
 from kuryrctl.core.cloud import FixedIP, Port, SecurityGroupRule
 from kuryrctl.core.errors import Conflict, Unavailable
@@ -203,3 +204,8 @@ def test_the_same_rule_is_recognised(rule: dict[str, Any], body: dict[str, Any],
     base = {"direction": "ingress", "ethertype": "IPv4"}
 
     assert wire.same_rule(SecurityGroupRule(id="r", security_group_id="g", **base, **rule), base | body) is same
+
+
+def test_a_listener_whose_load_balancer_is_being_deleted_belongs_to_none() -> None:
+    row = b'{"id": "l", "protocol": "TCP", "protocol_port": 80, "loadbalancers": [{}]}'
+    assert [ref.id for ref in msgspec.json.decode(row, type=ListenerRow).loadbalancers] == [""]

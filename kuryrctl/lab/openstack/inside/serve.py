@@ -15,6 +15,7 @@ import importlib
 import os
 import runpy
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -59,15 +60,28 @@ def octavia_sockets() -> list[str]:
     return [f"{os.environ['OCTAVIA_SOCKETS']}/{name}.sock" for name in ("status", "stats", "get")]
 
 
+class StatusServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Hears the drivers in threads.
+
+    Octavia's own server forks for every status of every object, and each fork connects to the database and maps its
+    tables anew. On a busy machine drivers stop waiting after 5 s, and load balancers stay PENDING.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def start_octavia_agent(config_file: str) -> None:
     """Run Octavia's driver agent in a fork, and return once its sockets are there: the API needs them from the start.
 
     The OVN provider ignores the configured paths of these sockets, so its defaults are changed, here and there. API and
     agent live and die together: half an Octavia accepts load balancers that never become ACTIVE.
     """
+    from octavia.api.drivers.driver_agent import driver_listener
     from octavia.cmd import driver_agent
     from octavia_lib.api.drivers import driver_lib
 
+    driver_listener.ForkingUDSServer = StatusServer
     driver_lib.DriverLibrary.__init__.__defaults__ = tuple(octavia_sockets())
     for path in octavia_sockets():
         Path(path).unlink(missing_ok=True)

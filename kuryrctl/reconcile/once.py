@@ -124,7 +124,7 @@ def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
         again = [fault.until_s for fault in turn.schedule.faults if _worth_observing(fault)]
         again += [turn.clock() + error.after_s for error in turn.unread if isinstance(error, Retryable)]
         if turn.state.balancing.pending and turn.about & BALANCING_KINDS:
-            again.append(turn.clock() + PENDING_RESTS * turn.parts.first_rest_s)
+            again = [turn.clock() + PENDING_RESTS * turn.parts.first_rest_s]
         if last or not again:
             break
         time.sleep(max(0.0, min(again) - turn.clock()))

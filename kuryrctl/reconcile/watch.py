@@ -188,8 +188,9 @@ class Watch:
     def _take_cloud(self, message: Observed) -> None:
         self._observing = False
         errors: Mapping[Kind, KuryrError] = getattr(message.cloud, "errors", {})
-        for kind, error in errors.items():
-            _log.warning("%s not observed: %s", kind, _named(error))
+        for error in dict.fromkeys(errors.values()):
+            kinds = ", ".join(sorted(kind for kind, why in errors.items() if why is error))
+            _log.warning("%s not observed: %s", kinds, _named(error))
         try:
             self.turn.state.take_cloud(message.cloud, message.mark)
         except KuryrError as error:

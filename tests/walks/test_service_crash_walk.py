@@ -34,7 +34,10 @@ def fresh() -> ServiceSite:
 
 
 def changed() -> ServiceSite:
-    """All was well; then Services came, went and changed, and somebody changed what is theirs in the cloud."""
+    """All was well; then Services came, went and changed, and somebody changed what is theirs in the cloud.
+
+    One changes so that its load balancer has to be made anew, with an outage.
+    """
     site = fresh()
     site.service("gone", "10.96.0.13")
     site.service("anew", "10.96.0.14", type="LoadBalancer")
@@ -44,11 +47,11 @@ def changed() -> ServiceSite:
     assert site.run().ok
     site.service("web", "10.96.0.10", type="LoadBalancer", ports=TWO)
     site.endpoints("web", "10.65.0.9", "10.65.0.10", "10.65.0.11")
-    site.service("dns", "10.96.0.11", ports=DNS[:1], sessionAffinity="ClientIP")
+    site.service("dns", "10.96.0.11", ports=DNS[:1])
     for name in ("gone", "anew"):
         site.kube.remove("services", "shop", name)
     site.service("anew", "10.96.0.14", type="LoadBalancer")
-    site.service("opened", "10.96.0.15", type="LoadBalancer")
+    site.service("opened", "10.96.0.15", type="LoadBalancer", sessionAffinity="ClientIP")
     site.service("closed", "10.96.0.16")
     site.service("watched", "10.96.0.17")
     _change_in_the_cloud(site)
@@ -113,8 +116,9 @@ def _leads(floating_ip: dict[str, object], port: str) -> bool:
 
 
 def converge(site: ServiceSite) -> None:
-    """The next run comes at once, while Octavia may still be at work, and the one after it later."""
-    assert site.run(first_rest_s=0.001).ok
+    """The next run comes at once, while Octavia may still delete what has an address, and the one after it later."""
+    told = {each.code for each in site.run(first_rest_s=0.001).failures}
+    assert told <= {"OCT-ADDRESS-TAKEN"}
     site.octavia.sleep(60)
     assert site.run(first_rest_s=0.001).ok
     settled(site)
@@ -135,7 +139,7 @@ def test_the_two_runs_do_everything_that_there_is_to_do() -> None:
     whole = {
         (action, kind) for kind in (Kind.LOAD_BALANCER, Kind.FLOATING_IP) for action in (Action.CREATE, Action.DELETE)
     }
-    below = {(Action.CREATE, Kind.LISTENER), (Action.DELETE, Kind.LISTENER), (Action.UPDATE, Kind.POOL)}
+    below = {(Action.CREATE, Kind.LISTENER), (Action.DELETE, Kind.LISTENER)}
     below |= {(Action.UPDATE, Kind.MEMBER), (Action.DELETE, Kind.HEALTH_MONITOR)}
     marks = {(Action.ADOPT, Kind.LOAD_BALANCER), (Action.ADOPT, Kind.FLOATING_IP), (Action.UPDATE, Kind.SERVICE)}
     assert done_by(fresh()) | done_by(changed()) >= whole | below | marks

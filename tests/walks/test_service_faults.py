@@ -100,6 +100,8 @@ SCENES = (
             "POST pools",
             "PUT pools/members",
             "POST listeners",
+            "DELETE listeners",
+            "DELETE pools",
             "DELETE healthmonitors",
             "GET loadbalancers/status",
             "POST floatingips",

@@ -73,8 +73,9 @@ class ServiceSite(Site):
 
     def balancer(self, uid: str) -> dict[str, Any]:
         """The one load balancer of a Service."""
-        (found,) = self.balancers(uid)
-        return found
+        found = self.balancers(uid)
+        assert len(found) == 1, f"{len(found)} load balancers of {uid}"
+        return found[0]
 
     def members(self, uid: str) -> list[tuple[str, int]]:
         """Where the one load balancer of a Service sends to."""

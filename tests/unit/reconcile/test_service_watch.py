@@ -120,6 +120,19 @@ def test_a_service_that_went_while_octavia_was_down_loses_its_load_balancer_late
     assert site.plan() == []
 
 
+def test_silence_of_octavia_is_logged_once_for_all_its_kinds_and_not_asked_about_all_the_time(
+    site: ServiceSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    with site.watching():
+        following(site)
+        caplog.clear()
+        site.octavia.fail_next("GET", "/loadbalancers", SILENT, times=3)
+        eventually(lambda: not site.octavia.cloud.injected, 20)
+    told = [record.getMessage() for record in caplog.records if "OCT-UNREACHABLE" in record.getMessage()]
+    assert len(told) == 3
+    assert told[0].startswith("health-monitor, listener, load-balancer, member, pool not observed: ")
+
+
 @pytest.mark.parametrize("lost", ["creation", "deletion", "scaling"])
 def test_a_lost_event_is_made_up_for_by_full_turns(site: ServiceSite, lost: str) -> None:
     uid = site.service("web")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from kuryrctl.cloud import OpenStack
@@ -246,6 +249,56 @@ def test_what_a_service_asks_for_in_vain_is_told_on_it(site: ServiceSite) -> Non
     assert report.ok
     told = {each["note"].partition(":")[0] for each in site.events() if each["regarding"]["uid"] == uid}
     assert told == {"SVC-EXTERNAL-IPS", "SVC-TRAFFIC-POLICY"}
+
+
+def test_every_call_is_in_the_audit_log_with_its_service(tmp_path: Path) -> None:
+    site = ServiceSite(audit_log=tmp_path / "audit.jsonl")
+    site.service("web", type="LoadBalancer")
+    (tmp_path / "audit.jsonl").unlink()
+
+    assert site.run().ok
+
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert {(each["action"], each["kind"], each["call"].split("/")[1]) for each in lines} >= {
+        ("create", "load-balancer", "loadbalancers"),
+        ("create", "floating-ip", "floatingips"),
+        ("update", "service", "api"),
+    }
+    assert {each["subject"] for each in lines} == {"Service shop/web"}
+    (status,) = [each for each in lines if each["kind"] == "service"]
+    assert status["after"] == {"ingress": site.ingress("web")[0]}
+
+
+# -- with policies
+
+
+def test_a_member_comes_only_after_the_rule_went_that_would_let_first_packets_out_to_it(site: ServiceSite) -> None:
+    """The client may speak to db, so it may to db's Service; it may no more when `other` answers there, too."""
+    for name, address in (("client", "10.65.0.20"), ("db", "10.65.0.21"), ("other", "10.65.0.22")):
+        site.kube.add_pod("shop", name, node="node1", labels={"app": name}, ips=(address,))
+    to_db = [{"to": [{"podSelector": {"matchLabels": {"app": "db"}}}], "ports": [{"port": 8080}]}]
+    spec = {"podSelector": {"matchLabels": {"app": "client"}}, "policyTypes": ["Egress"], "egress": to_db}
+    site.kube.apply("networkpolicies", "shop", "out", spec=spec)
+    site.service("web")
+    site.endpoints("web", "10.65.0.21")
+    assert site.run().ok
+    (rule,) = _rules_to(site, "10.96.0.10/32")
+
+    site.endpoints("web", "10.65.0.21", "10.65.0.22")
+    plan = [step.key for step in site.difference().plan]
+    done = [line.split()[1] for line in site.run().done]
+
+    for order in (plan, done):
+        deletion = next(index for index, key in enumerate(order) if key.endswith(rule))
+        assert deletion < next(index for index, key in enumerate(order) if key.startswith("member/"))
+    assert _rules_to(site, "10.96.0.10/32") == set()
+    assert site.plan() == []
+
+
+def _rules_to(site: ServiceSite, prefix: str) -> set[str]:
+    """The rules that let out there."""
+    rules = [rule for group in site.cloud.objects("security_groups") for rule in group["security_group_rules"]]
+    return {rule["id"] for rule in rules if (rule["remote_ip_prefix"], rule["direction"]) == (prefix, "egress")}
 
 
 # -- parts of a run

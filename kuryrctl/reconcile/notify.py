@@ -5,7 +5,7 @@ Does not know: when a step is tried again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from kuryrctl.core.findings import Finding, FindingCode
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.plan import Step
 from kuryrctl.core.policy.model import NetworkPolicy
+from kuryrctl.core.service_desired import why_skipped
 from kuryrctl.core.services import Service
 from kuryrctl.core.specs import Key
 from kuryrctl.core.subjects import CLUSTER, Subject, subject_of_key, uid_of_key
@@ -56,6 +57,8 @@ class Teller:
         self._told: dict[tuple[str, str], tuple[Key, float]] = {}
         self._short: set[str] = set()
         self._noted: dict[str, frozenset[str]] = {}
+        self._silences = 0
+        self._waiting: set[str] = set()
 
     def faults(self, faults: Iterable[Fault], now: float) -> None:
         """Tell of what failed at `now` (monotonic seconds): of many rules of a policy that fail alike, of one."""
@@ -89,6 +92,24 @@ class Teller:
                 if whom.uid not in self._short:
                     self._short.add(whom.uid)
                     self._tell(whom, error)
+
+    def unobserved(self, errors: Collection[KuryrError]) -> None:
+        """Tell who waits for a load balancer why nothing is known of any, each once while that lasts.
+
+        `errors` are those of one observation; none: all was observed.
+        """
+        self._silences = self._silences + 1 if errors else 0
+        if not errors:
+            self._waiting.clear()
+        balancing = self._state.balancing
+        for error in errors:
+            if isinstance(error, Retryable) and self._silences < PATIENCE:
+                continue
+            for uid, service in balancing.services.items():
+                served = why_skipped(service) or service.deleting or balancing.index.of(uid)
+                if not served and uid not in self._waiting:
+                    self._waiting.add(uid)
+                    self._tell(service, error)
 
     def notes(self, subject: Subject, found: Iterable[Finding]) -> None:
         """Tell a Service's owner what it asks for and does not get: each thing once while it lasts."""

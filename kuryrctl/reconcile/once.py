@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
 
@@ -119,6 +120,7 @@ def run(turn: Turn, look: Callable[[], object] = lambda: None) -> Report:
         _observe_patiently(turn)
         turn.check()
         look()
+        turn.tell_unread()
         turn.schedule.rest_no_more()
         execute(turn)
         again = [fault.until_s for fault in turn.schedule.faults if _worth_observing(fault)]
@@ -155,9 +157,7 @@ def observe(turn: Turn) -> None:
         fault = next((errors[kind] for kind in errors if kind in needed), None)
         if fault:
             raise fault
-        turn.unread = tuple(
-            {missing[kind].code: missing[kind] for kind in BALANCING_KINDS & turn.about & missing.keys()}.values()
-        )
+        turn.unread = unread(missing, turn.about)
     turn.state.prove_absent(turn.state.absent_owners())
 
 
@@ -173,6 +173,11 @@ def execute(turn: Turn) -> None:
         _drain(turn)
         turn.plan()
         turn.dispatch()
+
+
+def unread(errors: Mapping[Kind, KuryrError], about: AbstractSet[Kind]) -> tuple[KuryrError, ...]:
+    """Why of these kinds what only Services need was not observed: each fault once, whatever kinds it is of."""
+    return tuple({errors[kind].code: errors[kind] for kind in sorted(BALANCING_KINDS & about & errors.keys())}.values())
 
 
 def networks(config: Config) -> tuple[str, ...]:

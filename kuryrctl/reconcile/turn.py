@@ -199,6 +199,10 @@ class Turn:
         self._teller.faults(faults, now)
         return faults
 
+    def tell_unread(self) -> None:
+        """Tell the users whose Services wait for a load balancer while none can be observed."""
+        self._teller.unobserved(self.unread)
+
     def tell_left(self) -> None:
         """Tell the users of all that failed and is still wanted: nobody tries again soon."""
         self._teller.left(self.schedule.faults, self.clock())

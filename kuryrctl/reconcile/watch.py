@@ -27,7 +27,7 @@ from kuryrctl.kube import Changed, Down, Listed, Message
 from kuryrctl.reconcile.balancing import BALANCING_KINDS
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.leadership import Following, Keeper, Leading
-from kuryrctl.reconcile.once import networks
+from kuryrctl.reconcile.once import networks, unread
 from kuryrctl.reconcile.schedule import STALE_CODES
 from kuryrctl.reconcile.turn import Done, Parts, Turn
 
@@ -198,6 +198,8 @@ class Watch:
             return
         finally:
             self._full_by(self._next_look_s(errors), only_later=True)
+        self.turn.unread = unread(errors, self.turn.about)
+        self.turn.tell_unread()
         if not self.turn.state.ports_complete:
             return
         if not self._informers:

@@ -115,8 +115,12 @@ def test_a_service_that_went_while_octavia_was_down_loses_its_load_balancer_late
         pod = site.kube.add_pod("shop", "late", node="node1")
         eventually(lambda: {port.device_id for port in site.ports()} == {pod})
         assert site.balancers(uid)
+        late = site.service("late", "10.96.0.20")
+        eventually(lambda: bool(site.events()))
         site.octavia.cloud.injected.clear()
-        eventually(lambda: not site.balancers(), 20)
+        eventually(lambda: answers(site, late), 20)
+        eventually(lambda: not site.balancers(uid), 20)
+    assert {event["regarding"]["uid"] for event in site.events()} == {late}, "told once, and only who waits"
     assert site.plan() == []
 
 
@@ -130,6 +134,7 @@ def test_silence_of_octavia_is_logged_once_for_all_its_kinds_and_not_asked_about
         eventually(lambda: not site.octavia.cloud.injected, 20)
     told = [record.getMessage() for record in caplog.records if "OCT-UNREACHABLE" in record.getMessage()]
     assert len(told) == 3
+    assert site.events() == [], "no Service waits for a load balancer"
     assert told[0].startswith("health-monitor, listener, load-balancer, member, pool not observed: ")
 
 

@@ -161,6 +161,9 @@ def test_pods_and_policies_go_on_while_octavia_is_silent(site: ServiceSite) -> N
 
     assert site.port_of("pod")
     assert [(each.code, each.owner) for each in report.failures] == [("OCT-UNREACHABLE", Owner.OCTAVIA)]
+    (event,) = site.events()
+    assert (event["regarding"]["uid"], event["reason"]) == (uid, "KuryrLoadBalancerFailed")
+    assert "(OCT-UNREACHABLE)" in event["note"]
     site.octavia.cloud.injected.clear()
     assert site.run().ok
     assert site.balancer(uid)
@@ -196,6 +199,7 @@ def test_a_cloud_without_octavia_serves_pods_and_says_so() -> None:
     assert site.port_of("pod")
     assert [each.message.partition(":")[0] for each in report.findings] == ["OCT-NONE"]
     assert [each.message.partition(":")[0] for each in site.difference().findings] == ["OCT-NONE"]
+    assert [event["regarding"]["name"] for event in site.events()] == ["web"]
 
 
 def test_a_creation_whose_answer_got_lost_makes_no_second_load_balancer(site: ServiceSite) -> None:

@@ -66,7 +66,7 @@ class SecurityGroupSpec(Struct, frozen=True, tag="security-group"):
     tags: tuple[str, ...]
 
 
-class RuleSpec(Struct, frozen=True, tag="security-group-rule"):
+class RuleSpec(Struct, frozen=True, tag="security-group-rule", gc=False):
     """A rule of one group. `remote_group` is a key; None fields do not restrict."""
 
     key: Key

@@ -18,7 +18,7 @@ from kuryrctl.core.specs import Key
 PORT_MAX = 65535
 
 
-class Span(Struct, frozen=True, order=True):
+class Span(Struct, frozen=True, order=True, gc=False):
     """Destination ports from `low` to `high` of a protocol (Neutron's word); 0 to 65535 is the whole protocol.
 
     An empty protocol is every protocol, also those without ports.

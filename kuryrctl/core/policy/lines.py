@@ -19,7 +19,7 @@ from kuryrctl.core.specs import Key, RuleSpec
 ETHERTYPES = {4: "IPv4", 6: "IPv6"}
 
 
-class Line(Struct, frozen=True):
+class Line(Struct, frozen=True, gc=False):
     """What one rule says, in whatever group it is; `id` is the same for the same content."""
 
     id: str

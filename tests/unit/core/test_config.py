@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kuryrctl.core.config import BadOption, Config, options, parse_config, value_of
@@ -86,6 +86,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(Config.__struct_fields__), json_values))
 def test_anything_is_either_valid_or_refused(values):
     try:

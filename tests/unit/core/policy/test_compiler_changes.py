@@ -16,6 +16,7 @@ from kuryrctl.core.specs import Key
 from tests.unit.core.policy.worlds import CONFIG, random_world
 
 Outcome = tuple[dict[Key, Group | None], dict[str, tuple[Key, ...]]]
+SOME = settings(max_examples=20, suppress_health_check=list(HealthCheck))
 KINDS = ("namespaces", "nodes", "kuryr_nodes", "policies", "services", "endpoint_slices", "pods")
 
 
@@ -46,9 +47,15 @@ def compiled(cluster: ClusterState) -> Outcome:
     return outcome(policies, cluster)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@SOME
 @given(st.randoms(use_true_random=False))
 def test_changes_one_by_one_come_to_the_same_as_all_at_once(random: Random) -> None:
+    """Some of them here, many among the contracts."""
+    change_one_by_one(random)
+
+
+def change_one_by_one(random: Random) -> None:
+    """From one random world to another, in random order, with questions in between."""
     before, after = (with_uids_of_their_own(random_world(random)) for _ in range(2))
     policies = Policies(CONFIG)
     policies.replace(before)
@@ -73,7 +80,7 @@ def test_changes_one_by_one_come_to_the_same_as_all_at_once(random: Random) -> N
     assert changed - node_or_home <= set(chain.from_iterable(each.pods for each in touched))
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@SOME
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_things_makes_no_difference(random: Random) -> None:
     cluster = random_world(random)
@@ -84,7 +91,7 @@ def test_the_order_of_things_makes_no_difference(random: Random) -> None:
     assert compiled(msgspec.structs.replace(cluster, **shuffled)) == compiled(cluster)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@SOME
 @given(st.randoms(use_true_random=False))
 def test_what_does_not_change_touches_nothing(random: Random) -> None:
     cluster = random_world(random)
@@ -98,7 +105,7 @@ def test_what_does_not_change_touches_nothing(random: Random) -> None:
         assert policies.put(thing) == Touched(), thing
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@SOME
 @given(st.randoms(use_true_random=False))
 def test_what_goes_leaves_nothing_behind(random: Random) -> None:
     cluster = random_world(random)

@@ -187,6 +187,11 @@ class Lab:
             finally:
                 api.terminate()
 
+    def told(self, namespace: str) -> str:
+        """What there is to read of a namespace when its Services are not as they should be."""
+        shown = self.kubectl("get", "service,endpointslices,pods,events", "-n", namespace, "-o", "wide")
+        return shown + self.kuryrctl("lab", "engine", "logs", "-n", "30", check=False).stdout
+
     def deploy(self, namespace: str, name: str, replicas: int) -> None:
         self.kubectl(
             "apply",

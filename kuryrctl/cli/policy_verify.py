@@ -94,6 +94,7 @@ def _verified(settings: Settings, namespace: str | None) -> tuple[Reading, Verif
             reading.cloud,
             outside=OUTSIDE,
             service_cidrs=settings.config.service_cidrs,
+            pod_cidrs=() if settings.config.pod_network.name else settings.config.pod_network.cidrs,
             namespace=namespace,
             settings=settings.config.services,
         )

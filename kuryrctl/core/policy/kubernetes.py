@@ -35,10 +35,16 @@ INGRESS, EGRESS = Direction
 
 
 class KubernetesJudge:
-    """Judges connections of one cluster. A pod, and no other end, can be isolated by policies."""
+    """Judges connections of one cluster. A pod, and no other end, can be isolated by policies.
 
-    def __init__(self, cluster: ClusterState, settings: ServiceOptions | None = None) -> None:
+    `pod_cidrs`: where all pods' addresses are; empty where that is not known.
+    """
+
+    def __init__(
+        self, cluster: ClusterState, settings: ServiceOptions | None = None, pod_cidrs: Iterable[str] = ()
+    ) -> None:
         self._cluster = cluster
+        self._pod_blocks = list(map(block_of, pod_cidrs))
         self.limits = Limits(cluster, settings or ServiceOptions())
         self._pods = cluster.pods
         self._labels = {name: namespace.labels for name, namespace in cluster.namespaces.items()}
@@ -122,7 +128,7 @@ class KubernetesJudge:
                 if not self._is_port(rule.ports, flow):
                     continue
                 whole, blocks = self._peers(policy, rule, other, flow.family)
-                if direction is EGRESS and not self._has_named_port(rule.ports, flow):
+                if direction is EGRESS and not self._has_named_port(rule.ports, flow, blocks):
                     blocks = []
                 left = [piece for part in left for piece in cut(part, blocks)]
                 if whole or (addresses and not left):
@@ -172,12 +178,20 @@ class KubernetesJudge:
         target = self._pod(flow.target)
         return not ports or any(port.protocol == flow.protocol and flow.port in numbers(port, target) for port in ports)
 
-    def _has_named_port(self, ports: Iterable[PolicyPort], flow: Flow) -> bool:
-        """Whether an address block may lead to the port: a name is found by the addresses that a pod has reported."""
+    def _has_named_port(self, ports: Iterable[PolicyPort], flow: Flow, blocks: list[Block]) -> bool:
+        """Whether address blocks may lead to the port: they find a name by the addresses that a pod has reported, or,
+        where they hold all pods, before it has reported any."""
         target = self._pod(flow.target)
         of_protocol = [port for port in ports if port.protocol == flow.protocol]
         by_number = (port for port in of_protocol if not isinstance(port.port, str))
-        return not ports or any(flow.port in numbers(port, target) for port in by_number) or bool(target and target.ips)
+        if not ports or any(flow.port in numbers(port, target) for port in by_number):
+            return True
+        return target is not None and (bool(target.ips) or self.hold_all_pods(blocks, flow.family))
+
+    def hold_all_pods(self, blocks: list[Block], family: int) -> bool:
+        """Whether blocks hold every address of this family that a pod can have."""
+        pods = [each for each in self._pod_blocks if each[0] == family]
+        return bool(pods) and not any(cut(each, blocks) for each in pods)
 
     def _is_node_of(self, pod: Pod, other: End, family: int) -> bool:
         if other.kind is EndKind.NODE or other.host:

@@ -92,7 +92,7 @@ class KubernetesSweep:
                     self._named[port.name, port.protocol, port.port] |= crowd.one(end)
         self._peers = lru_cache(maxsize=None)(self._find_peers)
         self._found: dict[tuple[object, ...], Mask] = {}
-        self._of_rule: dict[tuple[str, Direction, int], tuple[Mask, Mask]] = {}
+        self._of_rule: dict[tuple[str, Direction, int], tuple[Mask, Mask, Mask]] = {}
 
     def by_policies(
         self, pod: Pod, isolating: tuple[NetworkPolicy, ...], direction: Direction, protocol: str, port: int
@@ -129,8 +129,8 @@ class KubernetesSweep:
                 key = (policy.full_name, direction, index)
                 if key not in self._of_rule:
                     self._of_rule[key] = self._by_rule(policy.namespace, rule)
-                selected, within = self._of_rule[key]
-                mask |= (by_number | by_name) & selected | (by_number | by_name & self._reported) & within
+                selected, within, found = self._of_rule[key]
+                mask |= (by_number | by_name) & selected | by_number & within | by_name & found
         return mask
 
     def _at_port(
@@ -146,15 +146,17 @@ class KubernetesSweep:
                     by_number = self._crowd.everyone
         return by_number, by_name
 
-    def _by_rule(self, namespace: str, rule: PolicyRule) -> tuple[Mask, Mask]:
-        """Whom the rule's peers select, and who is within their address blocks."""
+    def _by_rule(self, namespace: str, rule: PolicyRule) -> tuple[Mask, Mask, Mask]:
+        """Whom a rule's peers select, who is within their blocks, and whose named ports the blocks find."""
         selected, within = 0 if rule.peers else self._crowd.everyone, 0
         for peer in rule.peers:
             if peer.ip_block is None:
                 selected |= self._peers(namespace, peer)
             else:
                 within |= self._peers(namespace, peer)
-        return selected, within
+        blocks = [block for peer in rule.peers for block in addresses_of(peer, self._crowd.family)]
+        all_pods = self._judge.hold_all_pods(blocks, self._crowd.family)
+        return selected, within, within if all_pods else within & self._reported
 
     def _find_peers(self, namespace: str, peer: Peer) -> Mask:
         mask = 0

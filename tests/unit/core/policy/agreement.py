@@ -57,7 +57,7 @@ def of_ranges(world: ClusterState, cloud: CloudState) -> list[Disagreement]:
     wide = [ends.at(text) for text in RANGES]
     pairs = [pair for pod in pods for other in wide for pair in ((pod, other), (other, pod))]
     flows = [Flow(*pair, family, "TCP", port) for pair in pairs for family in FAMILIES for port in (80, 9999)]
-    both = KubernetesJudge(world), GroupJudge(cloud)
+    both = KubernetesJudge(world, pod_cidrs=CONFIG.pod_network.cidrs), GroupJudge(cloud)
     return differing(both, [flow for flow in flows if has_addresses(flow)])
 
 

@@ -13,7 +13,7 @@ from kuryrctl.core.policy.groups import GroupJudge
 from kuryrctl.core.policy.kubernetes import KubernetesJudge
 from kuryrctl.core.policy.verify import verify
 from tests.unit.core.policy.agreement import OUTSIDE, agree_for, all_flows, compiled, differing, spoilt
-from tests.unit.core.policy.worlds import random_world
+from tests.unit.core.policy.worlds import CONFIG, random_world
 
 
 def test_policies_and_groups_agree(record_property: Callable[[str, object], None]) -> None:
@@ -31,7 +31,8 @@ def test_a_sweep_finds_what_the_judges_find_pair_by_pair(random: Random) -> None
     cloud = spoilt(random, compiled(world))
     flows = all_flows(world, cloud)
     swept = {_pair(each.flow) for each in verify(world, cloud, outside=OUTSIDE, explain=10**9).disagreements}
-    judged = {_pair(each.flow) for each in differing((KubernetesJudge(world), GroupJudge(cloud)), flows)}
+    judge = KubernetesJudge(world, pod_cidrs=CONFIG.pod_network.cidrs)
+    judged = {_pair(each.flow) for each in differing((judge, GroupJudge(cloud)), flows)}
     assert swept >= {pair for pair in judged if not pair[-1]}
     assert bool(swept) >= bool(judged)
 

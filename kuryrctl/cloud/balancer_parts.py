@@ -138,15 +138,17 @@ class Parts:
         self._balancers.change(step, row, Change("POST", MONITORS.path, {MONITORS.singular: body}))
 
     def _update_monitor(self, step: Step, row: BalancerRow, spec: HealthMonitorSpec) -> None:
-        """Change what differs; another type is another monitor."""
+        """One that differs is made anew.
+
+        After an update OVN's provider leaves the listeners PENDING_UPDATE for ever (``hm_update`` of its helper.py),
+        and the pool and the load balancer, too, where it had given the monitor up.
+        """
         monitor = self._client.get(MONITORS, step.id)
-        if monitor.type != spec.method:
-            pool_id = _only(monitor.pools, step)
-            self._balancers.change(step, row, Change("DELETE", f"{MONITORS.path}/{monitor.id}", touched=monitor.id))
-            self._create_monitor(step, row, pool_id, spec)
+        if not _differs(monitor, spec):
             return
-        changes = _monitor_changes(monitor, spec)
-        self._put(step, row, (MONITORS, monitor.id), changes)
+        pool_id = _only(monitor.pools, step)
+        self._balancers.change(step, row, Change("DELETE", f"{MONITORS.path}/{monitor.id}", touched=monitor.id))
+        self._create_monitor(step, row, pool_id, spec)
 
     # --- all ----------------------------------------------------------------------------------------------------
 
@@ -200,9 +202,8 @@ def _same_persistence(held: SessionPersistence | None, spec: PoolSpec) -> bool:
     return held.type == type_ and timeout_s in (None, held.persistence_timeout)
 
 
-def _monitor_changes(monitor: HealthMonitor, spec: HealthMonitorSpec) -> Body:
-    body = octavia_wire.monitor_body(spec)
-    return {field: value for field, value in body.items() if field != "type" and getattr(monitor, field) != value}
+def _differs(monitor: HealthMonitor, spec: HealthMonitorSpec) -> bool:
+    return any(getattr(monitor, field) != value for field, value in octavia_wire.monitor_body(spec).items())
 
 
 def _holds(current: object, wanted: object) -> bool:

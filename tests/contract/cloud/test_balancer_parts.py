@@ -22,20 +22,18 @@ def _ports(tree: LoadBalancer) -> set[tuple[str, int]]:
     return {(listener.protocol, listener.protocol_port) for listener in tree.listeners}
 
 
-def test_a_listener_comes_with_its_pool_its_members_and_its_monitor(services: Services) -> None:
+def test_a_listener_comes_with_its_pool_and_its_members(services: Services) -> None:
     _made(services, services.listener(80, *TWO))
-    spec = services.listener(443, *TWO, monitor=services.monitor(443))
+    spec = services.listener(443, *TWO)
 
     tree = services.done(services.create(spec))
 
     assert _ports(tree) == {("TCP", 80), ("TCP", 443)} and statuses(tree) == {"ACTIVE"}
     pool = next(pool for pool in tree.pools if pool.name == "tcp-443")
     assert addresses(pool) == list(TWO)
-    assert pool.health_monitor and (pool.health_monitor.type, pool.health_monitor.delay) == ("TCP", 5)
     assert mutations(services.octavia_calls) == {
         ("POST", "pools"): 1,
         ("PUT", "pools/members"): 1,
-        ("POST", "healthmonitors"): 1,
         ("POST", "listeners"): 1,
     }
 
@@ -116,19 +114,6 @@ def test_affinity_comes_and_goes_by_one_call_each(services: Services) -> None:
     tree = services.done(services.update(spec, id_))
 
     assert mutations(services.octavia_calls) == {("PUT", "pools"): 2}
-
-
-def test_a_monitor_comes_changes_and_goes(services: Services) -> None:
-    _made(services, services.listener(80, *TWO))
-    spec = services.monitor(80)
-
-    made = services.done(services.create(spec)).pools[0].health_monitor
-    assert made and (made.delay, made.name) == (5, "tcp-80")
-    changed = services.done(services.update(services.monitor(80, delay=9), made.id)).pools[0].health_monitor
-    assert changed and (changed.id, changed.delay) == (made.id, 9)
-    assert services.done(services.delete(spec, made.id)).pools[0].health_monitor is None
-
-    assert codes(services.apply(services.delete(spec, made.id))) == [""]
 
 
 def test_a_listener_gets_another_name_and_nothing_else_is_sent(services: Services) -> None:

@@ -155,13 +155,18 @@ def test_a_pod_that_another_runtime_runs_is_not_taken_over(
     record_property("cni-case", "cnitool: ADD 1.1.0 of a pod that runs")
 
 
+@pytest.fixture(scope="session")
+def podman_installed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """For the session, so that it comes before a test enters the node's namespace, where no mirror can be reached."""
+    if shutil.which("podman") is None:
+        apt.install(["podman"], print, tmp_path_factory.mktemp("podman") / "apt.log")
+
+
 @pytest.fixture
-def podman(here: Node) -> Iterator[Callable[..., Done]]:
+def podman(podman_installed: None, here: Node) -> Iterator[Callable[..., Done]]:
     """podman with its CNI back end and storage of its own; every container is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="kp-", dir="/tmp") as name:  # podman refuses longer paths
         folder = Path(name)
-        if shutil.which("podman") is None:
-            apt.install(["podman"], print, folder / "apt.log")
         settings = folder / "containers.conf"
         settings.write_text(
             f'[network]\nnetwork_backend = "cni"\ncni_plugin_dirs = ["{here.runtime.bin}"]\n'

@@ -65,18 +65,6 @@ def test_a_listener_goes_with_its_pool_and_going_again_is_success(services: Serv
     assert _ports(tree) == {("TCP", 80)}
 
 
-def test_a_pool_that_was_lost_is_made_anew_below_its_listener(services: Services) -> None:
-    spec = services.listener(80, *TWO)
-    tree = _made(services, spec)
-    services.raw("DELETE", f"/pools/{tree.pools[0].id}")
-    services.active(tree.id)
-
-    tree = services.done(services.create(spec.pool))
-
-    assert [addresses(pool) for pool in tree.pools] == [list(TWO)]
-    assert tree.listeners[0].default_pool_id == tree.pools[0].id
-
-
 def test_a_pool_goes_by_itself(services: Services) -> None:
     spec = services.listener(80, *TWO)
     tree = _made(services, spec)
@@ -100,20 +88,6 @@ def test_what_somebody_has_switched_off_is_switched_on(services: Services) -> No
     tree = services.done(services.update(listener.pool, pool))
 
     assert (tree.admin_state_up, tree.pools[0].admin_state_up) == (True, True)
-
-
-def test_affinity_comes_and_goes_by_one_call_each(services: Services) -> None:
-    spec = services.listener(80, *TWO).pool
-    tree = _made(services, services.listener(80, *TWO))
-    id_ = tree.pools[0].id
-
-    tree = services.done(services.update(msgspec.structs.replace(spec, persistence=("SOURCE_IP", None)), id_))
-    assert tree.pools[0].session_persistence and tree.pools[0].session_persistence.type == "SOURCE_IP"
-    tree = services.done(services.update(spec, id_))
-    assert tree.pools[0].session_persistence is None
-    tree = services.done(services.update(spec, id_))
-
-    assert mutations(services.octavia_calls) == {("PUT", "pools"): 2}
 
 
 def test_a_listener_gets_another_name_and_nothing_else_is_sent(services: Services) -> None:

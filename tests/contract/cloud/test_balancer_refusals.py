@@ -113,20 +113,6 @@ def test_refused(whole: Services, case: Case) -> None:
     assert re.search(case.says, str(answer.json)), answer
 
 
-def test_one_change_at_a_time(whole: Services) -> None:
-    ids = whole.world.ids
-    assert whole.raw("POST", LISTENERS, resolved(listener(), ids)).status == 201
-
-    second = whole.raw("POST", LISTENERS, resolved(listener(protocol_port=82), ids))
-    members = whole.raw("PUT", MEMBERS.format_map(ids), {"members": []})
-    deletion = whole.raw("DELETE", f"{BALANCERS}/{ids['load-balancer']}?cascade=true")
-
-    for answer in (second, members, deletion):
-        assert answer.status == 409, answer
-        assert re.search("is immutable|Invalid state PENDING_", answer.json["faultstring"])
-    whole.active(ids["load-balancer"])
-
-
 def test_another_project_neither_sees_nor_changes_it(whole: Services) -> None:
     path = f"{BALANCERS}/{whole.world.ids['load-balancer']}"
 

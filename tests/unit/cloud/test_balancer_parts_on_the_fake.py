@@ -1,10 +1,13 @@
 """Parts of load balancers that the fake alone is asked for, since the lab's OVN was seen to end in ERROR with them.
 
 Monitors: it wants a switch port behind every member. A pool's persistence that changes, and a pool that was lost below
-its listener: its provider may fail at the update of a pool.
+its listener: its provider may fail at the update of a pool. And what is refused during another change: the lab's
+Octavia is ready before a second call can reach it.
 """
 
 from __future__ import annotations
+
+import re
 
 import msgspec
 import pytest
@@ -89,3 +92,19 @@ def test_affinity_comes_and_goes_by_one_call_each(services: Services) -> None:
     tree = services.done(services.update(spec, id_))
 
     assert mutations(services.octavia_calls) == {("PUT", "pools"): 2}
+
+
+def test_one_change_at_a_time(services: Services) -> None:
+    tree = made(services, services.listener(80, *TWO))
+    body = {"listener": {"loadbalancer_id": tree.id, "protocol": "TCP", "protocol_port": 81}}
+    assert services.raw("POST", "/listeners", body).status == 201
+
+    refused = (
+        services.raw("POST", "/listeners", {"listener": {**body["listener"], "protocol_port": 82}}),
+        services.raw("PUT", f"/pools/{tree.pools[0].id}/members", {"members": []}),
+        services.raw("DELETE", f"/loadbalancers/{tree.id}?cascade=true"),
+    )
+
+    for answer in refused:
+        assert answer.status == 409, answer
+        assert re.search("is immutable|Invalid state PENDING_", answer.json["faultstring"])

@@ -35,7 +35,7 @@ from kuryrctl.reconcile.notify import Teller
 from kuryrctl.reconcile.pool import Pool
 from kuryrctl.reconcile.schedule import FIRST_REST_S, Fault, Schedule
 from kuryrctl.reconcile.state import State
-from kuryrctl.reconcile.witnesses import reported_free
+from kuryrctl.reconcile.witnesses import carried_by_none, reported_free
 
 NAMED = 5
 """So many policies a finding names."""
@@ -150,7 +150,10 @@ class Turn:
         self.short = self._shortage(pending)
         self._teller.shortage(self.short, (step for step in pending if not self._may_make(step)))
         waiting = [step for step in pending if step.action is Action.DELETE]
-        free = reported_free((step.id for step in waiting), state.ports, state.kuryr_nodes, state.assignments)
+        going = state.absences.witnessed | reported_free(
+            (step.id for step in waiting), state.ports, state.kuryr_nodes, state.assignments
+        )
+        groups = (step for step in waiting if step.kind is Kind.SECURITY_GROUP)
         try:
             refuse_mass_deletion(
                 ordered(waiting),
@@ -161,7 +164,7 @@ class Turn:
                     Kind.LOAD_BALANCER: state.balancing.index.count_ours(),
                     Kind.FLOATING_IP: state.balancing.index.count_ours(Kind.FLOATING_IP),
                 },
-                state.absences.witnessed | state.policing.withdrawn | free,
+                going | state.policing.withdrawn | carried_by_none(groups, state.ports, going),
             )
         except Invalid as error:
             self.withheld = error

@@ -1,4 +1,4 @@
-"""What shows by itself how far a pod has come, and that its port is free. Pure.
+"""What shows by itself how far a pod has come, that its port is free, and that nobody misses a group. Pure.
 
 Does not know: lists, events, who asks.
 """
@@ -10,6 +10,9 @@ from datetime import datetime
 
 from kuryrctl.core.cluster import FINISHED_PHASES, KuryrNode, Pod
 from kuryrctl.core.index import Ports
+from kuryrctl.core.plan import Step
+from kuryrctl.core.specs import Key
+from kuryrctl.core.subjects import uid_of_key
 
 
 def reported_free(
@@ -29,6 +32,14 @@ def reported_free(
         if port.created_at and told.heartbeat_s > datetime.fromisoformat(port.created_at).timestamp():
             found.add(uid)
     return found
+
+
+def carried_by_none(groups: Iterable[Step], ports: Ports, going: Container[str]) -> set[Key]:
+    """The groups that no port of ours carries, but for those of the uids that are `going`: nobody misses such a group.
+
+    Neutron itself refuses to delete one that any port carries.
+    """
+    return {step.key for step in groups if all(uid_of_key(carrier) in going for carrier in ports.carriers(step.id))}
 
 
 def progress(pod: Pod) -> tuple[bool, bool, bool]:

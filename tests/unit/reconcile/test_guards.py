@@ -185,3 +185,26 @@ def test_ports_that_their_node_has_since_reported_free_do_not_count(site: Site, 
 
     assert report.ok is bool(deleted)
     assert len(site.ports()) == 12 - deleted
+
+
+def test_groups_that_nobody_carries_or_only_who_goes_do_not_count(site: Site) -> None:
+    """An engine that starts after the end of many namespaces has seen none of them go."""
+    for n in range(12):
+        site.kube.add_namespace(f"team-{n}")
+        site.kube.add_pod(f"team-{n}", "web", node="node1")
+    assert site.run().ok
+    before = site.cloud_objects().count("kuryr:kind=namespace")
+    for n in range(12):
+        site.kube.delete_pod(f"team-{n}", "web")
+        site.kube.remove("namespaces", "", f"team-{n}")
+    site.kube.collect()
+    kube = Kube(site.kube)
+    for node in kube.observe()[0].kuryr_nodes.values():
+        kube.write_kuryr_node_status(msgspec.structs.replace(node, heartbeat_s=time.time() + 5))
+
+    report = site.run()
+
+    assert report.ok, report
+    assert site.ports() == []
+    assert before and site.cloud_objects().count("kuryr:kind=namespace") < before
+    assert not site.plan()

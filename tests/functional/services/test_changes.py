@@ -1,8 +1,11 @@
-"""Services that change while somebody asks, and whose load balancers somebody deletes."""
+"""Services that change while somebody asks, whose load balancers somebody deletes, and whose Octavia is away."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
+
+import pytest
 
 from tests.functional.lab import wait_for
 from tests.functional.services.shop import PATIENT_S, WEB, Shop
@@ -59,3 +62,49 @@ def test_a_service_that_is_made_again_at_once_answers_under_name_and_address(sho
     assert not shop.client.reaches(vip, 80, 1.0)
     shop.delete("again")
     shop.gone(vip)
+
+
+def without_octavia(shop: Shop) -> None:
+    shop.lab.context.processes.stop("octavia", grace_s=0.0)
+
+
+@pytest.fixture
+def vips(shop: Shop) -> dict[str, str]:
+    """Two Services with their load balancers; their addresses."""
+    for name in ("doomed", "growing"):
+        shop.apply(name, {"selector": WEB, "ports": PORTS})
+    found = {name: shop.addresses(name)[0] for name in ("doomed", "growing")}
+    for vip in found.values():
+        shop.answers(vip, 80)
+    return found
+
+
+@pytest.mark.long
+def test_octavia_goes_in_mid_change_and_everything_follows_when_it_is_back(shop: Shop, vips: dict[str, str]) -> None:
+    spec: dict[str, Any] = {"selector": WEB, "ports": [{"port": port, "targetPort": 8080} for port in (80, 83)]}
+    spec["ports"] = [{**port, "name": f"p{port['port']}"} for port in spec["ports"]]
+    shop.apply("growing", spec)
+    without_octavia(shop)
+    try:
+        shop.apply("late", {"selector": WEB, "ports": PORTS})
+        shop.delete("doomed")  # returns: nothing of ours holds a Service back
+        three = shop.servers()
+        five = shop.scale(5)  # pods get their ports all the same
+        shop.answer_exactly(three, vips["growing"])
+    finally:
+        shop.lab.up()
+        shop.lab.kuryrctl("lab", "engine", "stop")
+        # What Octavia was at work on when it ended is in ERROR now, and that is repaired when somebody says so.
+        shop.lab.kuryrctl(
+            "service", "sync", "--repair", "--wait", "30", "-n", shop.namespace, check=False, timeout_s=300
+        )
+        shop.lab.kuryrctl("lab", "engine", "start")
+    late = shop.addresses("late")[0]
+    try:
+        shop.answer_exactly(five, late)
+        shop.answer_exactly(five, vips["growing"], 83)
+        shop.gone(vips["doomed"])
+    finally:
+        shop.scale(3)
+        shop.delete("late", "growing")
+    shop.gone(late, vips["growing"])

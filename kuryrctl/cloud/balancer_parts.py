@@ -140,8 +140,8 @@ class Parts:
     def _update_monitor(self, step: Step, row: BalancerRow, spec: HealthMonitorSpec) -> None:
         """One that differs is made anew.
 
-        After an update of one something was still PENDING a minute later on the lab: OVN's provider (``hm_update`` of its
-        helper.py) sets no listener ACTIVE then, and neither pool nor load balancer where it had given the monitor up.
+        After an update something was still PENDING a minute later on the lab: OVN's provider (``hm_update``) sets no
+        listener ACTIVE then, and neither pool nor load balancer where it had given the monitor up.
         """
         monitor = self._client.get(MONITORS, step.id)
         if not _differs(monitor, spec):

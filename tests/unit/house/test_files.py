@@ -17,11 +17,14 @@ from tests.repository import ROOT, files
 
 OF_ONE_MACHINE = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+)/|/tmp/bash_jobs")
 """Folders of whoever wrote the code."""
+OF_A_MERGE = re.compile("^(<{7}|>{7})( |$)")
+"""What git leaves around two versions of the same lines."""
 LONGEST_MODULE = 400
 """Lines. What is longer holds two ideas, and is split along them."""
 
 
-def test_no_file_names_a_path_of_one_machine():
+@pytest.mark.parametrize("never", [OF_ONE_MACHINE, OF_A_MERGE], ids=["a path of one machine", "a mark of a merge"])
+def test_no_file_holds(never):
     found = []
     for name in files():
         if ROOT / name == Path(__file__):
@@ -31,9 +34,7 @@ def test_no_file_names_a_path_of_one_machine():
         except UnicodeDecodeError:
             continue
         found += [
-            f"{name}:{number}: {line.strip()}"
-            for number, line in enumerate(text.splitlines(), 1)
-            if OF_ONE_MACHINE.search(line)
+            f"{name}:{number}: {line.strip()}" for number, line in enumerate(text.splitlines(), 1) if never.search(line)
         ]
     assert found == []
 
@@ -41,6 +42,11 @@ def test_no_file_names_a_path_of_one_machine():
 @pytest.mark.parametrize(("text", "found"), [("cd /work/main", True), ("/root/.cache", True), ("a/work/b", False)])
 def test_the_pattern_of_machine_paths(text, found):
     assert bool(OF_ONE_MACHINE.search(text)) is found
+
+
+@pytest.mark.parametrize(("text", "found"), [("<<<<<<< main", True), (">>>>>>> a b", True), ("<<<<<<<<", False)])
+def test_the_pattern_of_marks_of_a_merge(text, found):
+    assert bool(OF_A_MERGE.search(text)) is found
 
 
 def test_every_module_says_what_it_is_responsible_for():

@@ -7,7 +7,7 @@ Does not know: which of it exists already, how it is made.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from kuryrctl.core.config import Config
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.index import Own
 from kuryrctl.core.ownership import NODE, POD, own_name
+from kuryrctl.core.policy.ranges import address, network
 from kuryrctl.core.specs import (
     AddressSpec,
     Key,
@@ -245,10 +246,13 @@ def _addresses(interface: Interface) -> dict[int, str]:
 
 def _of_networks(ips: tuple[str, ...], config: Config) -> dict[int, str]:
     """Those of a pod's reported addresses that are on the pod network (others are from a time before it)."""
-    if not ips:
-        return {}
-    networks = [ip_network(cidr) for cidr in config.pod_network.cidrs]
-    return {ip_address(ip).version: ip for ip in ips if any(ip_address(ip) in network for network in networks)}
+    networks = [network(cidr) for cidr in config.pod_network.cidrs]
+    known = [(*address(ip), ip) for ip in ips]
+    return {
+        version: ip
+        for version, number, ip in known
+        if any(version == other and low <= number <= high for other, (low, high) in networks)
+    }
 
 
 def _inside(network: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:

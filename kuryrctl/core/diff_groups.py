@@ -71,6 +71,7 @@ class Policed:
         self._joiners: dict[Key, frozenset[Key]] = {}
         self._leavers: dict[Key, tuple[Key, ...]] = {}
         self._peers: dict[Key, tuple[Key, ...]] = {}
+        self._joining: dict[Key, Order] = {}
         self._egress_deletes: tuple[tuple[Key, SecurityGroupRule], ...] | None = None
 
     # -- what is there
@@ -173,14 +174,9 @@ class Policed:
         carried = set(port.security_groups) if port else set()
         ids = {key: self.id_of(key) for key in wanted}
         joined = [key for key in wanted if ids[key] not in carried]
-        needs = [key for key in joined if not ids[key] or self._becomes_stateful(key)]
-        after: list[Key] = []
-        for key in joined:
-            needs += [rule_key(key, rule) for rule in self.changes(key).deletes]
-            id_ = ids[key]
-            for other in self.groups.naming(id_) if id_ else ():
-                needs += [rule_key(other, r) for r in self.changes(other).deletes if r.remote_group_id == id_]
-            after += self._free_adds(key)
+        before = list(map(self._before_joining, joined))
+        needs = [key for order in before for key in order.needs]
+        after = [key for order in before for key in order.after]
         for id_ in sorted(carried.difference(ids.values())):
             for other in sorted(self.groups.naming(id_)):
                 after += self._free_adds(other)
@@ -190,6 +186,17 @@ class Policed:
         return Order(tuple(dict.fromkeys(needs)), tuple(key for key in dict.fromkeys(after) if key != own))
 
     # -- how
+
+    def _before_joining(self, key: Key) -> Order:
+        """What comes before any port joins a group: it is there, and only the rules that may apply are."""
+        if key not in self._joining:
+            id_ = self.id_of(key)
+            needs = [] if id_ and not self._becomes_stateful(key) else [key]
+            needs += [rule_key(key, rule) for rule in self.changes(key).deletes]
+            for other in self.groups.naming(id_) if id_ else ():
+                needs += [rule_key(other, r) for r in self.changes(other).deletes if r.remote_group_id == id_]
+            self._joining[key] = Order(tuple(needs), tuple(self._free_adds(key)))
+        return self._joining[key]
 
     def _becomes_stateful(self, key: Key) -> bool:
         """Whether somebody made the group stateless, and it can still be changed."""

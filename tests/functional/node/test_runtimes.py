@@ -19,6 +19,7 @@ import pytest
 from msgspec import Struct
 
 from kuryrctl.lab.install import apt
+from kuryrctl.lab.kubernetes import cgroups
 from kuryrctl.lab.layout import Layout
 from kuryrctl.node import install
 from tests.functional.node import spec
@@ -197,9 +198,11 @@ def podman(podman_installed: None, here: Node) -> Iterator[Callable[..., Done]]:
 
         yield run
         run("rm", "--all", "--force", "--time=0")
+    cgroups.remove(CGROUP)  # podman leaves it, with its conmon's below
 
 
 ROOTFS = "ROOTFS"
+CGROUP = f"{NETWORK}-podman"
 
 
 def started(podman: Callable[..., Done], name: str) -> Done:
@@ -208,6 +211,7 @@ def started(podman: Callable[..., Done], name: str) -> Done:
         "--detach",
         f"--name={name}",
         f"--network={NETWORK}",
+        f"--cgroup-parent=/{CGROUP}",
         "--ulimit=nofile=1024:1024",
         "--ulimit=nproc=1024:1024",
     )

@@ -71,6 +71,26 @@ class StatusServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     request_queue_size = 128
 
 
+def hear_after_the_api() -> None:
+    """Let a driver's word on an object wait until the API has committed what it wrote on it.
+
+    The API calls the driver inside the transaction that says PENDING_UPDATE. A driver that is done before the commit
+    is heard too early: the agent reads ACTIVE, sees nothing to change, and PENDING_UPDATE is then committed and stays.
+    Octavia's own server never meets this, because it forks for every word, which takes longer than the commit.
+    """
+    from octavia.api.drivers.driver_agent import driver_updater
+
+    process = driver_updater.DriverUpdater._process_status_update
+
+    def _process_status_update(self, repository, name, record, **options):  # type: ignore[no-untyped-def]  # untyped
+        with self.db_session.begin():
+            row = self.db_session.query(repository.model_class.id).filter_by(id=record.get("id"))
+            row.with_for_update().first()
+        return process(self, repository, name, record, **options)
+
+    driver_updater.DriverUpdater._process_status_update = _process_status_update
+
+
 def start_octavia_agent(config_file: str) -> None:
     """Run Octavia's driver agent in a fork, and return once its sockets are there: the API needs them from the start.
 
@@ -82,6 +102,7 @@ def start_octavia_agent(config_file: str) -> None:
     from octavia_lib.api.drivers import driver_lib
 
     driver_listener.ForkingUDSServer = StatusServer
+    hear_after_the_api()
     driver_lib.DriverLibrary.__init__.__defaults__ = tuple(octavia_sockets())
     for path in octavia_sockets():
         Path(path).unlink(missing_ok=True)

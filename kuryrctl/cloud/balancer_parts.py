@@ -112,12 +112,17 @@ class Parts:
         return pool_id
 
     def _update_pool(self, step: Step, row: BalancerRow, spec: PoolSpec) -> None:
+        """Whatever differs, `admin_state_up` is said with it.
+
+        Without it OVN's provider (``pool_update`` in its helper.py, 11) gives a pool up (ERROR) whose persistence
+        changes, and never reports the listeners (PENDING_UPDATE) of one whose name does.
+        """
         pool = self._client.get(POOLS, step.id)
         wanted: Body = {"name": spec.name, "lb_algorithm": spec.algorithm, "admin_state_up": True}
         changes = {field: value for field, value in wanted.items() if getattr(pool, field) != value}
         if not _same_persistence(pool.session_persistence, spec):
             changes["session_persistence"] = octavia_wire.persistence_body(spec)
-        self._put(step, row, (POOLS, pool.id), changes)
+        self._put(step, row, (POOLS, pool.id), changes and changes | {"admin_state_up": True})
 
     def _set_members(self, step: Step, row: BalancerRow, pool_id: str, spec: MembersSpec) -> None:
         body = {"members": octavia_wire.members_body(spec, self._ids, row.vip_subnet_id)}

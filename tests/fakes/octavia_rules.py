@@ -297,6 +297,8 @@ class Rules:
             body = body | {"session_persistence": _persistence(body["session_persistence"])}
         self._change(pool, body)
         self._work(balancer, [pool, *self._users(pool)])
+        if balancer["provider"] == OVN and "session_persistence" in body and "admin_state_up" not in body:
+            self._after(self.active_s + self.lag_s, lambda: self._status(pool, ERROR))  # pool_update: KeyError
 
     def delete_pool(self, pool: Obj) -> None:
         self._remove(pool, [pool, *self.members(pool), *self._monitors(pool)])

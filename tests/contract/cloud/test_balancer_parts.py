@@ -102,6 +102,74 @@ def test_a_listener_gets_another_name_and_nothing_else_is_sent(services: Service
     assert mutations(services.octavia_calls) == {("PUT", "listeners"): 1}
 
 
+def test_a_listener_comes_with_its_pool_its_members_and_its_monitor(services: Services) -> None:
+    _made(services, services.listener(80, *TWO))
+
+    tree = services.done(services.create(services.listener(443, *TWO, monitor=services.monitor(443))))
+
+    pool = next(pool for pool in tree.pools if pool.name == "tcp-443")
+    assert statuses(tree) == {"ACTIVE"} and addresses(pool) == list(TWO)
+    assert pool.health_monitor and (pool.health_monitor.type, pool.health_monitor.delay) == ("TCP", 5)
+    assert mutations(services.octavia_calls) == {
+        ("POST", "pools"): 1,
+        ("PUT", "pools/members"): 1,
+        ("POST", "healthmonitors"): 1,
+        ("POST", "listeners"): 1,
+    }
+
+
+def test_a_monitor_comes_is_made_anew_where_it_differs_and_goes(services: Services) -> None:
+    _made(services, services.listener(80, *TWO))
+    spec = services.monitor(80)
+
+    first = services.done(services.create(spec)).pools[0].health_monitor
+    assert first and (first.delay, first.name) == (5, "tcp-80")
+    same = services.done(services.update(spec, first.id)).pools[0].health_monitor
+    assert same and same.id == first.id
+    changed = services.done(services.update(services.monitor(80, delay=9), first.id)).pools[0].health_monitor
+    assert changed and changed.id != first.id and changed.delay == 9
+    assert mutations(services.octavia_calls) == {("POST", "healthmonitors"): 2, ("DELETE", "healthmonitors"): 1}
+
+    assert services.done(services.delete(spec, changed.id)).pools[0].health_monitor is None
+    assert codes(services.apply(services.delete(spec, changed.id))) == [""]
+
+
+def test_a_pool_that_was_lost_is_made_anew_below_its_listener(services: Services) -> None:
+    spec = services.listener(80, *TWO)
+    tree = _made(services, spec)
+    services.raw("DELETE", f"/pools/{tree.pools[0].id}")
+    services.active(tree.id)
+
+    tree = services.done(services.create(spec.pool))
+
+    assert [addresses(pool) for pool in tree.pools] == [list(TWO)]
+    assert tree.listeners[0].default_pool_id == tree.pools[0].id
+
+
+def test_affinity_comes_and_goes_by_one_call_each(services: Services) -> None:
+    spec = services.listener(80, *TWO).pool
+    tree = _made(services, services.listener(80, *TWO))
+    id_ = tree.pools[0].id
+
+    tree = services.done(services.update(msgspec.structs.replace(spec, persistence=("SOURCE_IP", None)), id_))
+    assert tree.pools[0].session_persistence and tree.pools[0].session_persistence.type == "SOURCE_IP"
+    tree = services.done(services.update(spec, id_))
+    assert tree.pools[0].session_persistence is None
+    tree = services.done(services.update(spec, id_))
+
+    assert mutations(services.octavia_calls) == {("PUT", "pools"): 2}
+
+
+def test_ovn_gives_up_a_pool_whose_persistence_changes_without_its_admin_state(services: Services) -> None:
+    """Why an update of ours says both; where this fails, a provider has been mended."""
+    tree = _made(services, services.listener(80, *TWO))
+    pool = tree.pools[0].id
+
+    services.raw("PUT", f"/pools/{pool}", {"pool": {"session_persistence": {"type": "SOURCE_IP"}}})
+
+    services.until(lambda: services.observed()[tree.id].pools[0].provisioning_status == "ERROR")
+
+
 def test_members_go_to_none_and_come_back(services: Services) -> None:
     none, two = services.listener(80).pool.members, services.listener(80, *TWO).pool.members
     tree = _made(services, services.listener(80, *TWO))

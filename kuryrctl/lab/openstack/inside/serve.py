@@ -55,6 +55,19 @@ def commit_all_conntrack() -> None:
     impl_idl_ovn.OvsdbNbOvnIdl.lr_add = lr_add
 
 
+def load_policies(service: str) -> None:
+    """Load the service's policies before its threads serve.
+
+    Keystone and Neutron load them with the first request, and show them half loaded to a second one heard meanwhile.
+    """
+    if service == "neutron":
+        importlib.import_module("neutron.policy").init()
+    if service == "keystone":
+        rules = importlib.import_module("keystone.common.rbac_enforcer.policy")._ENFORCER
+        rules.suppress_deprecation_warnings = True  # as within a request
+        rules._enforcer.load_rules(True)
+
+
 def octavia_sockets() -> list[str]:
     """The sockets on which the driver agent hears the drivers, in the order of DriverLibrary's arguments."""
     return [f"{os.environ['OCTAVIA_SOCKETS']}/{name}.sock" for name in ("status", "stats", "get")]
@@ -159,6 +172,7 @@ def main() -> None:
     if service == "octavia":
         start_octavia_agent(options[options.index("--config-file") + 1])
     application = getattr(importlib.import_module(module), attribute)
+    load_policies(service)
 
     import waitress
 

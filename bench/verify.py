@@ -25,7 +25,7 @@ def run(size: int, repeat: int) -> Result:
     policies.replace(cluster)
     cloud = cloud_of(cluster, policies)
     found: list[Verification] = []
-    took = [seconds(lambda: found.append(verify(cluster, cloud, outside=OUTSIDE))) for _ in range(repeat)]
+    took = [seconds(lambda: found.append(verify(cluster, cloud, CONFIG, outside=OUTSIDE))) for _ in range(repeat)]
     if found[0].differing:
         raise RuntimeError(f"{found[0].differing} pairs differ, such as {found[0].disagreements[0].flow}")
     each_us = median(took) / max(size, 1) * 1e6

@@ -126,7 +126,7 @@ def _questions(settings: Settings) -> Questions:
     from kuryrctl.core.policy.explain import Questions
 
     reading = read(settings)
-    return Questions(reading.cluster, reading.cloud, settings.config.services)
+    return Questions(reading.cluster, reading.cloud, settings.config)
 
 
 def _print_trees(answers: list[Explained], left: int) -> None:

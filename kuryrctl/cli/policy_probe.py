@@ -34,7 +34,7 @@ _SPARE_S: Final = 20.0
 
 def probe(settings: Settings, reading: Reading, namespace: str | None, most: int, seed: int) -> list[Probed]:
     """At most so many connections, tried; doubtful ones up to MORE_TRIES times again, in a new reading each time."""
-    questions = Questions(reading.cluster, reading.cloud, settings.config.services)
+    questions = Questions(reading.cluster, reading.cloud, settings.config)
     chosen = [judged(questions, each) for each in samples(questions, namespace, most, Random(seed))]
     with closing(settings.kube()) as kube:
         probed = _tried(kube, reading.cluster, chosen, TIMEOUT_S)
@@ -49,7 +49,7 @@ def probe(settings: Settings, reading: Reading, namespace: str | None, most: int
 def _doubtful_tried_again(settings: Settings, kube: Kube, probed: Sequence[Probed]) -> list[Probed]:
     """All of them; of a doubtful one whose pods are no longer there, nothing is known."""
     latest = read(settings)
-    questions = Questions(latest.cluster, latest.cloud, settings.config.services)
+    questions = Questions(latest.cluster, latest.cloud, settings.config)
     doubtful = {n: judged_again(questions, each) for n, each in enumerate(probed) if each.doubtful}
     there = {n: each for n, each in doubtful.items() if each is not None}
     tried = dict(zip(there, _tried(kube, latest.cluster, list(there.values()), PATIENT_S), strict=True))

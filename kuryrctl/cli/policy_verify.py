@@ -92,11 +92,9 @@ def _verified(settings: Settings, namespace: str | None) -> tuple[Reading, Verif
         verification = verify(
             reading.cluster,
             reading.cloud,
+            settings.config,
             outside=OUTSIDE,
-            service_cidrs=settings.config.service_cidrs,
-            pod_cidrs=() if settings.config.pod_network.name else settings.config.pod_network.cidrs,
             namespace=namespace,
-            settings=settings.config.services,
         )
         if not verification.differing or settings.world is not None:
             break

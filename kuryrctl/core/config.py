@@ -46,6 +46,11 @@ class PodNetwork(Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
     cidrs: tuple[str, ...] = ("10.65.0.0/22", "fd00:10:65::/64")
 
+    @property
+    def known_cidrs(self) -> tuple[str, ...]:
+        """Where all pods' addresses are; empty for an adopted network, of which only the cloud knows it."""
+        return () if self.name else self.cidrs
+
 
 class NodeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """What differs between nodes: the agent's socket, the OVSDB address of Open vSwitch, its integration bridge."""

@@ -80,7 +80,7 @@ class PolicyDifference(Struct, frozen=True):
 def policy_difference(before: ClusterState, after: ClusterState, config: Config) -> PolicyDifference:
     """What becomes of `before` when it becomes `after`. Pods without an address are given one of the pod network."""
     old, new = placed(before, config), placed(after, config)
-    opened, closed = _pairs(old, new)
+    opened, closed = _pairs(old, new, config)
     return PolicyDifference(_policies(old, new), opened, closed, *_cost(old, new, config), tuple(untold(new)))
 
 
@@ -185,9 +185,9 @@ def _policies(old: ClusterState, new: ClusterState) -> Mapping[str, str]:
 # -- connections
 
 
-def _pairs(old: ClusterState, new: ClusterState) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+def _pairs(old: ClusterState, new: ClusterState, config: Config) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """Pods of one class are judged once: nothing that a policy can say tells them apart but their own address."""
-    before, after = Questions(old, CloudState()), Questions(new, CloudState())
+    before, after = Questions(old, CloudState(), config), Questions(new, CloudState(), config)
     blocks = blocks_of((*old.policies.values(), *new.policies.values()))
     pods = list(_classes(new, after, blocks))
     ends = [*pods, *_addresses_outside(blocks, after)]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Pod
-from kuryrctl.core.config import ServiceOptions
+from kuryrctl.core.config import Config
 from kuryrctl.core.errors import Invalid, NotFound, Owner
 from kuryrctl.core.policy.ends import Ends, is_there
 from kuryrctl.core.policy.flows import FAMILIES, PROTOCOLS, End, EndKind, Flow, Verdict
@@ -86,16 +86,16 @@ class Explained(Struct, frozen=True):
 class Questions:
     """Answers about one world."""
 
-    def __init__(self, cluster: ClusterState, cloud: CloudState, settings: ServiceOptions | None = None) -> None:
+    def __init__(self, cluster: ClusterState, cloud: CloudState, config: Config) -> None:
         self.cluster = cluster
-        self._settings = settings
+        self._config = config
         self.cloud = cloud
         self.ends = Ends(cluster, cloud)
 
     @cached_property
     def policies(self) -> KubernetesJudge:
         """What the policies mean."""
-        return KubernetesJudge(self.cluster, self._settings)
+        return KubernetesJudge(self.cluster, self._config)
 
     @cached_property
     def groups(self) -> GroupJudge:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from kuryrctl.core.cluster import ClusterState, Pod
-from kuryrctl.core.config import ServiceOptions
+from kuryrctl.core.config import Config
 from kuryrctl.core.policy.ends import Ends
 from kuryrctl.core.policy.flows import (
     Block,
@@ -37,15 +37,13 @@ INGRESS, EGRESS = Direction
 class KubernetesJudge:
     """Judges connections of one cluster. A pod, and no other end, can be isolated by policies.
 
-    `pod_cidrs`: where all pods' addresses are; empty where that is not known.
+    The configuration says where pods without a known address may be, and who enforces the source ranges of Services.
     """
 
-    def __init__(
-        self, cluster: ClusterState, settings: ServiceOptions | None = None, pod_cidrs: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, cluster: ClusterState, config: Config) -> None:
         self._cluster = cluster
-        self._pod_blocks = list(map(block_of, pod_cidrs))
-        self.limits = Limits(cluster, settings or ServiceOptions())
+        self._pod_blocks = list(map(block_of, config.pod_network.known_cidrs))
+        self.limits = Limits(cluster, config.services)
         self._pods = cluster.pods
         self._labels = {name: namespace.labels for name, namespace in cluster.namespaces.items()}
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)

@@ -150,8 +150,4 @@ class Rulebook:
 
 def pod_ranges(config: Config) -> dict[int, Ranges]:
     """Where all pods' addresses are, by IP version; empty where that is not known."""
-    return (
-        {}
-        if config.pod_network.name
-        else {version: (each,) for version, each in map(network, config.pod_network.cidrs)}
-    )
+    return {version: (each,) for version, each in map(network, config.pod_network.known_cidrs)}

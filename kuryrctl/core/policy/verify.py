@@ -55,25 +55,21 @@ class Verification(Struct, frozen=True):
 def verify(
     cluster: ClusterState,
     cloud: CloudState,
+    config: Config,
     *,
     outside: Iterable[str] = (),
-    service_cidrs: Iterable[str] = Config().service_cidrs,
-    pod_cidrs: Iterable[str] = Config().pod_network.cidrs,
     namespace: str | None = None,
     explain: int = 100,
-    settings: ServiceOptions | None = None,
 ) -> Verification:
     """Compare both for all pods with all ends, the addresses `outside`, and one of each piece that a CIDR cuts out.
 
-    Of `service_cidrs` only the Services are ends: nobody else has an address there. `pod_cidrs` hold all pods (empty:
-    that is not known). With a `namespace`, only
-    connections that its pods or Services take part in. At most so many disagreements are explained. `settings` say who
-    enforces the source ranges of Services.
+    Of the Services' ranges only the Services are ends: nobody else has an address there. With a `namespace`, only
+    connections that its pods or Services take part in. At most so many disagreements are explained.
     """
     ends = Ends(cluster, cloud)
     everyone = [*ends.all(), *map(ends.at, outside)]
-    everyone += _strangers(ends, everyone, _named(cluster, cloud), [*map(block_of, service_cidrs)])
-    judges = KubernetesJudge(cluster, settings, pod_cidrs), GroupJudge(cloud)
+    everyone += _strangers(ends, everyone, _named(cluster, cloud), [*map(block_of, config.service_cidrs)])
+    judges = KubernetesJudge(cluster, config), GroupJudge(cloud)
     probes = probes_of(cluster, cloud)
     pairs = differing = 0
     found: list[Disagreement] = []

@@ -153,7 +153,7 @@ class Site:
             cloud = self._neutron.observe(self._config.cluster_id, networks=networks(self._config))
             cluster, errors = self.kube.observe()
             assert not errors and not cloud.errors, (errors, cloud.errors)
-            found = verify(cluster, cloud, outside=("198.51.100.1", "2001:db8::1"), explain=3)
+            found = verify(cluster, cloud, self._config, outside=("198.51.100.1", "2001:db8::1"), explain=3)
             last[:] = [str(each.flow) for each in found.disagreements]
             return not found.differing
 

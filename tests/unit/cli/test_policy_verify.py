@@ -104,8 +104,10 @@ def test_a_deleted_rule_for_addresses_outside_is_told(direction, capsys) -> None
 
 def test_a_namespace_is_told_of_however_much_differs_elsewhere(world) -> None:
     cloud = msgspec.structs.replace(world.cloud, ports={})
-    every = verify(world.cluster, cloud, explain=0)
-    shop, monitoring = (verify(world.cluster, cloud, namespace=name, explain=1) for name in ("shop", "monitoring"))
+    every = verify(world.cluster, cloud, Config(), explain=0)
+    shop, monitoring = (
+        verify(world.cluster, cloud, Config(), namespace=name, explain=1) for name in ("shop", "monitoring")
+    )
     for found, name in ((shop, "shop/"), (monitoring, "monitoring/")):
         assert 0 < found.differing < every.differing
         (first,) = found.disagreements
@@ -124,7 +126,7 @@ def test_a_saved_world_takes_no_packets(world, capsys) -> None:
 
 
 def test_samples_hold_what_is_allowed_and_what_is_not_for_each_two_classes(world) -> None:
-    questions = Questions(world.cluster, world.cloud)
+    questions = Questions(world.cluster, world.cloud, Config())
     chosen = samples(questions, None, 200, Random(1))
     found = {(s.flow.source.name, s.flow.target.name, questions.policies.verdict(s.flow).allowed) for s in chosen}
     assert ("shop/web", "shop/db", True) in found
@@ -148,7 +150,7 @@ def test_between_two_pods_few_datagrams_are_sent() -> None:
     cluster = placed(parse(SHOP.read_text() + "---" + MANY % ports, "test"), Config())
     compiled = Policies(Config())
     compiled.replace(cluster)
-    chosen = samples(Questions(cluster, cloud_of(cluster, compiled)), None, 10_000, Random(1))
+    chosen = samples(Questions(cluster, cloud_of(cluster, compiled), Config()), None, 10_000, Random(1))
     sent = Counter(
         (each.flow.source, each.flow.target, each.flow.family) for each in chosen if each.flow.protocol == "UDP"
     )
@@ -168,14 +170,16 @@ def test_between_two_pods_few_datagrams_are_sent() -> None:
     ],
 )
 def test_what_a_packets_fate_says(world, result, silent, expected) -> None:
-    (flow, *_) = [each.flow for each in samples(Questions(world.cluster, world.cloud), None, 1, Random(1))]
+    (flow, *_) = [each.flow for each in samples(Questions(world.cluster, world.cloud, Config()), None, 1, Random(1))]
     assert passed(Sample(flow, silent), (Attempt(result),)) is expected
     assert passed(Sample(flow, silent), ()) is None
 
 
 def test_only_what_neither_judge_says_is_doubtful(world) -> None:
     """Where the groups explain what the packets do, another packet would do the same."""
-    whole, broken = Questions(world.cluster, world.cloud), Questions(world.cluster, without_rule(world, 5432).cloud)
+    whole, broken = (
+        Questions(world.cluster, cloud, Config()) for cloud in (world.cloud, without_rule(world, 5432).cloud)
+    )
     allowed = next(
         each
         for each in samples(whole, None, 500, Random(1))
@@ -189,13 +193,13 @@ def test_only_what_neither_judge_says_is_doubtful(world) -> None:
 
 
 def test_attempts_count_on_until_the_policies_change_or_a_pod_goes(world) -> None:
-    questions = Questions(world.cluster, world.cloud)
+    questions = Questions(world.cluster, world.cloud, Config())
     first: Probed = judged(questions, samples(questions, None, 1, Random(1))[0])
     tried = msgspec.structs.replace(first, attempts=(Attempt(Result.TIME_OUT),))
     assert judged_again(questions, tried) == tried
 
     def later(**change: object) -> Questions:
-        return Questions(msgspec.structs.replace(world.cluster, **change), world.cloud)
+        return Questions(msgspec.structs.replace(world.cluster, **change), world.cloud, Config())
 
     target = world.cluster.pods[tried.flow.target.id]
     for gone in (

@@ -43,7 +43,7 @@ def compiled(world: ClusterState) -> CloudState:
 
 def disagreements(world: ClusterState, cloud: CloudState, count: Count | None = None) -> list[Disagreement]:
     """The first on which both judges differ: all ends by sweeps, ranges of addresses one by one."""
-    found = verify(world, cloud, outside=OUTSIDE, service_cidrs=CONFIG.service_cidrs, explain=3)
+    found = verify(world, cloud, CONFIG, outside=OUTSIDE, explain=3)
     if count is not None:
         count.worlds += 1
         count.pairs += found.pairs
@@ -57,7 +57,7 @@ def of_ranges(world: ClusterState, cloud: CloudState) -> list[Disagreement]:
     wide = [ends.at(text) for text in RANGES]
     pairs = [pair for pod in pods for other in wide for pair in ((pod, other), (other, pod))]
     flows = [Flow(*pair, family, "TCP", port) for pair in pairs for family in FAMILIES for port in (80, 9999)]
-    both = KubernetesJudge(world, pod_cidrs=CONFIG.pod_network.cidrs), GroupJudge(cloud)
+    both = KubernetesJudge(world, CONFIG), GroupJudge(cloud)
     return differing(both, [flow for flow in flows if has_addresses(flow)])
 
 

@@ -30,8 +30,8 @@ def test_a_sweep_finds_what_the_judges_find_pair_by_pair(random: Random) -> None
     world = random_world(random)
     cloud = spoilt(random, compiled(world))
     flows = all_flows(world, cloud)
-    swept = {_pair(each.flow) for each in verify(world, cloud, outside=OUTSIDE, explain=10**9).disagreements}
-    judge = KubernetesJudge(world, pod_cidrs=CONFIG.pod_network.cidrs)
+    swept = {_pair(each.flow) for each in verify(world, cloud, CONFIG, outside=OUTSIDE, explain=10**9).disagreements}
+    judge = KubernetesJudge(world, CONFIG)
     judged = {_pair(each.flow) for each in differing((judge, GroupJudge(cloud)), flows)}
     assert swept >= {pair for pair in judged if not pair[-1]}
     assert bool(swept) >= bool(judged)

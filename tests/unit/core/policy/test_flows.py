@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Namespace, Node, Pod
+from kuryrctl.core.config import Config
 from kuryrctl.core.policy.ends import Ends
 from kuryrctl.core.policy.flows import ALLOWING, Flow, Reason, block_of, cut, inside
 from kuryrctl.core.policy.kubernetes import KubernetesJudge
@@ -79,7 +80,7 @@ def test_a_verdict_reads_as_a_sentence() -> None:
     world = _shop(FROM_PODS)
     a, b = (Ends(world).pod(world.pods[name]) for name in "ab")
     flow = Flow(a, b, 4, "TCP", 443)
-    out, into = KubernetesJudge(world).verdict(flow).sides
+    out, into = KubernetesJudge(world, Config()).verdict(flow).sides
     assert str(flow) == "pod shop/a to pod shop/b, port 443/TCP, IPv4"
     assert str(out) == "pod shop/a lets it out to pod shop/b port 443: no policy isolates it"
     assert str(into) == "pod shop/b lets it in from pod shop/a port 443: not: no rule allows it: policy shop/p"
@@ -96,7 +97,7 @@ def test_a_lost_rule_is_named_by_the_pairs_that_it_shuts() -> None:
     """Right: nothing; without the rule for TCP 80 to 90: both ways between both pods, on the one port that stands."""
     world = _shop(FROM_PODS)
     cloud = compiled(world)
-    assert verify(world, cloud).differing == 0
+    assert verify(world, cloud, Config()).differing == 0
     groups = {
         id_: msgspec.structs.replace(
             group,
@@ -104,7 +105,7 @@ def test_a_lost_rule_is_named_by_the_pairs_that_it_shuts() -> None:
         )
         for id_, group in cloud.security_groups.items()
     }
-    found = verify(world, msgspec.structs.replace(cloud, security_groups=groups), explain=1)
+    found = verify(world, msgspec.structs.replace(cloud, security_groups=groups), Config(), explain=1)
     assert found.differing == 2
     (first,) = found.disagreements
     assert str(first.flow) == "pod shop/b to pod shop/a, port 80/TCP, IPv4"
@@ -116,7 +117,7 @@ def test_a_lost_port_differs_about_all_that_its_pod_may_do() -> None:
     """No port in the cloud: what policies allow does not pass."""
     world = _shop()
     cloud = compiled(world)
-    found = verify(world, msgspec.structs.replace(cloud, ports={"port-a": cloud.ports["port-a"]}))
+    found = verify(world, msgspec.structs.replace(cloud, ports={"port-a": cloud.ports["port-a"]}), Config())
     assert {side.reason for each in found.disagreements for side in each.groups.sides if not side.allowed} == {
         Reason.NO_PORT
     }
@@ -128,7 +129,7 @@ def test_explaining_less_counts_the_same(random: Random) -> None:
     """How many differ does not depend on how many are explained."""
     world = random_world(random)
     cloud = msgspec.structs.replace(compiled(world), ports={})
-    few, all_ = verify(world, cloud, explain=2), verify(world, cloud, explain=10**9)
+    few, all_ = verify(world, cloud, Config(), explain=2), verify(world, cloud, Config(), explain=10**9)
     assert (few.pairs, few.differing) == (all_.pairs, all_.differing)
     assert len(all_.disagreements) == all_.differing
     assert few.disagreements == all_.disagreements[:2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kuryrctl.core.cluster import ClusterState, ContainerPort, Interface, KuryrNode, Namespace, Node, Pod
+from kuryrctl.core.config import Config
 from kuryrctl.core.policy.ends import Ends
 from kuryrctl.core.policy.flows import End, EndKind, Flow, Reason, Verdict
 from kuryrctl.core.policy.kubernetes import KubernetesJudge
@@ -74,7 +75,9 @@ def _verdict(
     family: int = 4,
 ) -> Verdict:
     world = _world(*policies)
-    return KubernetesJudge(world).verdict(Flow(_end(world, source), _end(world, target), family, protocol, port))
+    return KubernetesJudge(world, Config()).verdict(
+        Flow(_end(world, source), _end(world, target), family, protocol, port)
+    )
 
 
 def _policy(
@@ -267,7 +270,7 @@ def test_nobody_answers() -> None:
     for service, port in (("shop/db", 80), ("shop/web", 81)):
         world = _world()
         flow = Flow(_end(world, "mail/web"), Ends(world).service(world.services[service]), 4, "TCP", port)
-        (side,) = KubernetesJudge(world).verdict(flow).sides
+        (side,) = KubernetesJudge(world, Config()).verdict(flow).sides
         assert side.reason is Reason.NO_ENDPOINT
 
 

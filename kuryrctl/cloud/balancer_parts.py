@@ -143,11 +143,8 @@ class Parts:
         self._balancers.change(step, row, Change("POST", MONITORS.path, {MONITORS.singular: body}))
 
     def _update_monitor(self, step: Step, row: BalancerRow, spec: HealthMonitorSpec) -> None:
-        """One that differs is made anew.
-
-        After an update something was still PENDING a minute later on the lab: OVN's provider (``hm_update``) sets no
-        listener ACTIVE then, and neither pool nor load balancer where it had given the monitor up.
-        """
+        """One that differs is made anew: after an update the pool's listeners stay PENDING_UPDATE, since OVN's provider
+        (``hm_update`` in its helper.py, 11) does not report them."""
         monitor = self._client.get(MONITORS, step.id)
         if not _differs(monitor, spec):
             return

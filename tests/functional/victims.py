@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -41,13 +42,14 @@ class Victims:
         environment = kuryr.engine_environment(lab.layout)
         self._env = os.environ | environment | {"OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml")}
         self._process: subprocess.Popen[str] | None = None
+        self._killer: Proxy
 
     def until_done(self) -> Iterator[str]:
         """By which kinds of call they died, one after the other."""
         argv = [sys.executable, "-m", "kuryrctl.cli.app", *self._command]
         for _ in range(MOST_DEATHS):
             for proxy in self._proxies.values():
-                proxy.add(Rule(Hook(after=self._kill), kind=CHANGING, times=1))
+                proxy.add(Rule(Hook(after=partial(self._kill, proxy)), kind=CHANGING, times=1))
             self._process = subprocess.Popen(
                 argv, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
@@ -60,14 +62,11 @@ class Victims:
             assert self._process.returncode == -signal.SIGKILL, told
             lease = f"kuryrctl-{self._lab.cluster_id}"
             self._lab.kubectl("delete", "lease", lease, "-n", "kube-system")
-            yield self._last_change()
+            yield next(call.kind for call in reversed(self._killer.calls) if re.fullmatch(CHANGING, call.kind))
         pytest.fail(f"not done after {MOST_DEATHS} deaths")
 
-    def _last_change(self) -> str:
-        calls = [call.kind for proxy in self._proxies.values() for call in reversed(proxy.calls)]
-        return next(kind for kind in calls if re.fullmatch(CHANGING, kind))
-
-    def _kill(self) -> None:
+    def _kill(self, killer: Proxy) -> None:
         assert self._process
         self._process.send_signal(signal.SIGKILL)
+        self._killer = killer
         raise Killed

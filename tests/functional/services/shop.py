@@ -172,9 +172,9 @@ class Shop:
         return found
 
     def balancers(self, *addresses: str) -> list[dict[str, Any]]:
-        """The load balancers with these VIPs."""
+        """The load balancers with these VIPs; Octavia lists one that goes meanwhile as an empty object."""
         found = self.octavia("loadbalancers")["loadbalancers"]
-        return [each for each in found if each["vip_address"] in addresses]
+        return [each for each in found if each.get("vip_address") in addresses]
 
     def remove(self, path: str) -> None:
         """Delete something of Octavia's by hand."""

@@ -13,11 +13,19 @@ from kuryrctl.cloud import octavia_wire, wire
 from kuryrctl.cloud.balancers import Balancers, Change
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
-from kuryrctl.cloud.octavia_wire import LISTENERS, MONITORS, POOLS, BalancerRow, Ref, Status
+from kuryrctl.cloud.octavia_wire import LISTENERS, MONITORS, POOLS, Ref, Status
 from kuryrctl.cloud.trees import Trees
 from kuryrctl.cloud.waiting import walk
 from kuryrctl.cloud.wire import Body, Resource
-from kuryrctl.core.balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool, SessionPersistence
+from kuryrctl.core.balancers import (
+    BalancerHead,
+    HealthMonitor,
+    Listener,
+    LoadBalancer,
+    Member,
+    Pool,
+    SessionPersistence,
+)
 from kuryrctl.core.errors import Conflict
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Step
@@ -57,7 +65,7 @@ class Parts:
 
     # --- listeners ----------------------------------------------------------------------------------------------
 
-    def _create_listener(self, step: Step, row: BalancerRow, spec: ListenerSpec) -> None:
+    def _create_listener(self, step: Step, row: BalancerHead, spec: ListenerSpec) -> None:
         tree = self._trees.one(row.id)
         pool = next((pool for pool in tree.pools if pool.name == spec.pool.name), None)
         pool_id = self._fill_pool(step, row, spec.pool, pool)
@@ -68,11 +76,11 @@ class Parts:
         body = octavia_wire.listener_body(spec) | {"loadbalancer_id": row.id, "default_pool_id": pool_id}
         self._balancers.change(step, row, Change("POST", LISTENERS.path, {LISTENERS.singular: body}))
 
-    def _update_listener(self, step: Step, row: BalancerRow, spec: ListenerSpec) -> None:
+    def _update_listener(self, step: Step, row: BalancerHead, spec: ListenerSpec) -> None:
         self._bring_listener(step, row, self._client.get(LISTENERS, step.id), spec)
 
     def _bring_listener(
-        self, step: Step, row: BalancerRow, listener: Listener, spec: ListenerSpec, pool_id: str = ""
+        self, step: Step, row: BalancerHead, listener: Listener, spec: ListenerSpec, pool_id: str = ""
     ) -> None:
         """Change what differs. A time-out that the spec leaves open is whatever it is."""
         wanted = octavia_wire.listener_body(spec) | {"allowed_cidrs": list(spec.allowed_cidrs)}
@@ -87,7 +95,7 @@ class Parts:
 
     # --- pools --------------------------------------------------------------------------------------------------
 
-    def _create_pool(self, step: Step, row: BalancerRow, spec: PoolSpec) -> None:
+    def _create_pool(self, step: Step, row: BalancerHead, spec: PoolSpec) -> None:
         """A pool that was lost from below its listener."""
         tree = self._trees.one(row.id)
         pool_id = self._fill_pool(step, row, spec, next((p for p in tree.pools if p.name == spec.name), None))
@@ -96,7 +104,7 @@ class Parts:
         changes = {} if held == pool_id else {"default_pool_id": pool_id}
         self._put(step, row, (LISTENERS, listener), changes)
 
-    def _fill_pool(self, step: Step, row: BalancerRow, spec: PoolSpec, pool: Pool | None) -> str:
+    def _fill_pool(self, step: Step, row: BalancerHead, spec: PoolSpec, pool: Pool | None) -> str:
         """The id of the pool with its members and its monitor; what of it there is stays."""
         if pool is None:
             body = octavia_wire.pool_body(spec) | {"loadbalancer_id": row.id}
@@ -111,7 +119,7 @@ class Parts:
             self._create_monitor(step, row, pool_id, spec.monitor)
         return pool_id
 
-    def _update_pool(self, step: Step, row: BalancerRow, spec: PoolSpec) -> None:
+    def _update_pool(self, step: Step, row: BalancerHead, spec: PoolSpec) -> None:
         """Whatever differs, `admin_state_up` is said with it.
 
         Without it OVN's provider (``pool_update`` in its helper.py, 11) gives a pool up (ERROR) whose persistence
@@ -124,7 +132,7 @@ class Parts:
             changes["session_persistence"] = octavia_wire.persistence_body(spec)
         self._put(step, row, (POOLS, pool.id), changes and changes | {"admin_state_up": True})
 
-    def _set_members(self, step: Step, row: BalancerRow, pool_id: str, spec: MembersSpec) -> None:
+    def _set_members(self, step: Step, row: BalancerHead, pool_id: str, spec: MembersSpec) -> None:
         body = {"members": octavia_wire.members_body(spec, self._ids, row.vip_subnet_id)}
         change = Change("PUT", f"{POOLS.path}/{pool_id}/members", body, pool_id)
         wanted = {(member.address, member.port) for member in spec.members}
@@ -138,11 +146,11 @@ class Parts:
 
     # --- health monitors ----------------------------------------------------------------------------------------
 
-    def _create_monitor(self, step: Step, row: BalancerRow, pool_id: str, spec: HealthMonitorSpec) -> None:
+    def _create_monitor(self, step: Step, row: BalancerHead, pool_id: str, spec: HealthMonitorSpec) -> None:
         body = octavia_wire.monitor_body(spec) | {"pool_id": pool_id}
         self._balancers.change(step, row, Change("POST", MONITORS.path, {MONITORS.singular: body}))
 
-    def _update_monitor(self, step: Step, row: BalancerRow, spec: HealthMonitorSpec) -> None:
+    def _update_monitor(self, step: Step, row: BalancerHead, spec: HealthMonitorSpec) -> None:
         """One that differs is made anew: after an update the pool's listeners stay PENDING_UPDATE, since OVN's provider
         (``hm_update`` in its helper.py, 11) does not report them."""
         monitor = self._client.get(MONITORS, step.id)
@@ -154,14 +162,14 @@ class Parts:
 
     # --- all ----------------------------------------------------------------------------------------------------
 
-    def _put(self, step: Step, row: BalancerRow, what: tuple[Resource[Any], str], changes: Body) -> None:
+    def _put(self, step: Step, row: BalancerHead, what: tuple[Resource[Any], str], changes: Body) -> None:
         resource, id_ = what
         if changes:
             self._balancers.change(
                 step, row, Change("PUT", f"{resource.path}/{id_}", {resource.singular: changes}, id_)
             )
 
-    def _delete(self, step: Step, row: BalancerRow) -> None:
+    def _delete(self, step: Step, row: BalancerHead) -> None:
         """A listener goes before its pool, and takes it along; a pool takes its members and its monitor."""
         match step.kind:
             case Kind.LISTENER:
@@ -173,7 +181,7 @@ class Parts:
             case Kind.HEALTH_MONITOR:
                 self._balancers.change(step, row, Change("DELETE", f"{MONITORS.path}/{step.id}", touched=step.id))
 
-    def _delete_listener(self, step: Step, row: BalancerRow) -> None:
+    def _delete_listener(self, step: Step, row: BalancerHead) -> None:
         listeners = self._trees.one(row.id).listeners
         pools = {listener.default_pool_id for listener in listeners if listener.id == step.id}
         pools -= {listener.default_pool_id for listener in listeners if listener.id != step.id}

@@ -18,13 +18,13 @@ from kuryrctl.cloud.balancer_quota import refusal
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.meanings import OCTAVIA, PENDING
-from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerRow, BalancerTree, Status
+from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerTree, Status
 from kuryrctl.cloud.recording import Log
 from kuryrctl.cloud.trees import Trees
 from kuryrctl.cloud.waiting import Waiter, with_statuses
 from kuryrctl.cloud.wire import Body
 from kuryrctl.core import names
-from kuryrctl.core.balancers import LoadBalancer
+from kuryrctl.core.balancers import BalancerHead, LoadBalancer
 from kuryrctl.core.errors import Conflict, KuryrError, Owner
 from kuryrctl.core.plan import Step
 from kuryrctl.core.specs import Key, LoadBalancerSpec
@@ -102,7 +102,7 @@ class Balancers:
         self._waiter.settled(row)
         return self._trees.one(row.id)
 
-    def ours(self, step: Step, id_: str) -> BalancerRow:
+    def ours(self, step: Step, id_: str) -> BalancerHead:
         """The load balancer as it is now, which carries our mark. Raises Refused (404: it is gone), Conflict."""
         row = self._client.get(BALANCERS, id_)
         marks = row.tags if names.cluster_of(row.tags) else names.described(row.description)
@@ -118,7 +118,7 @@ class Balancers:
     def change(
         self,
         step: Step,
-        balancer: BalancerRow,
+        balancer: BalancerHead,
         change: Change,
         holds: Callable[[Status], bool] = lambda _: True,
     ) -> bytes:
@@ -166,7 +166,7 @@ class Balancers:
             raise
         return False
 
-    def _existing(self, step: Step, spec: LoadBalancerSpec, fault: Refused | KuryrError) -> BalancerRow:
+    def _existing(self, step: Step, spec: LoadBalancerSpec, fault: Refused | KuryrError) -> BalancerHead:
         """The load balancer that this creation, or an earlier one, has made all the same; else what went wrong."""
         if isinstance(fault, Refused) and not (fault.effect_unknown or fault.status == 409):
             what = f"load balancer of {step.subject or step.key} not created"
@@ -177,7 +177,7 @@ class Balancers:
             return named[0]
         raise fault
 
-    def _ready(self, row: BalancerRow) -> LoadBalancer:
+    def _ready(self, row: BalancerHead) -> LoadBalancer:
         self._waiter.active(row)
         return self._trees.one(row.id)
 

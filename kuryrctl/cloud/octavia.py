@@ -15,13 +15,13 @@ from kuryrctl.cloud.balancers import Balancers
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.meanings import OCTAVIA
-from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerRow
+from kuryrctl.cloud.octavia_wire import BALANCERS
 from kuryrctl.cloud.recording import Audit, recorder
 from kuryrctl.cloud.transport import Transport
 from kuryrctl.cloud.trees import Trees
 from kuryrctl.cloud.waiting import WAIT_S, Waiter
 from kuryrctl.core import names
-from kuryrctl.core.balancers import LoadBalancer
+from kuryrctl.core.balancers import BalancerHead, LoadBalancer
 from kuryrctl.core.errors import KuryrError
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import Outcome, Step
@@ -53,7 +53,7 @@ class Octavia:
     def observe(self, cluster_id: str) -> tuple[LoadBalancer, ...]:
         """The cluster's load balancers, by tag or else by description, as whole trees. Raises KuryrError."""
 
-        def ours(row: BalancerRow) -> bool:
+        def ours(row: BalancerHead) -> bool:
             marked = names.cluster_of(row.tags) or names.cluster_of(names.described(row.description))
             return marked == cluster_id
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from kuryrctl.cloud.meanings import OCTAVIA
 from kuryrctl.cloud.wire import Body, decode_member, members_of, resolve, resource_of
-from kuryrctl.core.balancers import HealthMonitor, Listener, LoadBalancer, Member, Pool, SessionPersistence
+from kuryrctl.core.balancers import BalancerHead, HealthMonitor, Listener, LoadBalancer, Member, Pool, PoolHead
 from kuryrctl.core.kinds import Kind
 from kuryrctl.core.specs import (
     HealthMonitorSpec,
@@ -34,44 +34,15 @@ class Ref(Struct, frozen=True):
     id: str = ""
 
 
-class BalancerRow(Struct, frozen=True, weakref=True):
-    """A load balancer without what is below it."""
-
-    id: str
-    name: str = ""
-    project_id: str = ""
-    description: str = ""
-    provider: str = ""
-    vip_address: str = ""
-    vip_port_id: str = ""
-    vip_subnet_id: str = ""
-    vip_network_id: str = ""
-    admin_state_up: bool = True
-    provisioning_status: str = ""
-    operating_status: str = ""
-    tags: tuple[str, ...] = ()
-    created_at: str = ""
-    updated_at: str = ""
-
-
 class ListenerRow(Listener, frozen=True, weakref=True):
     """A listener of a list."""
 
     loadbalancers: tuple[Ref, ...] = ()
 
 
-class PoolRow(Struct, frozen=True, weakref=True):
+class PoolRow(PoolHead, frozen=True, weakref=True):
     """A pool of a list. `updated_at` moves with every change of its members (`test_and_set_lb_and_listeners_…`)."""
 
-    id: str
-    protocol: str
-    lb_algorithm: str
-    name: str = ""
-    session_persistence: SessionPersistence | None = None
-    admin_state_up: bool = True
-    provisioning_status: str = ""
-    operating_status: str = ""
-    tags: tuple[str, ...] = ()
     updated_at: str = ""
     loadbalancers: tuple[Ref, ...] = ()
     members: tuple[Ref, ...] = ()
@@ -88,23 +59,14 @@ class MemberRow(Member, frozen=True, weakref=True, gc=True):
     """A member of a pool's list."""
 
 
-class PoolTree(Struct, frozen=True):
+class PoolTree(PoolHead, frozen=True):
     """A pool in the answer to a creation."""
 
-    id: str
-    protocol: str
-    lb_algorithm: str
-    name: str = ""
-    session_persistence: SessionPersistence | None = None
     members: tuple[Member, ...] = ()
     healthmonitor: HealthMonitor | None = None
-    admin_state_up: bool = True
-    provisioning_status: str = ""
-    operating_status: str = ""
-    tags: tuple[str, ...] = ()
 
 
-class BalancerTree(BalancerRow, frozen=True, weakref=True):
+class BalancerTree(BalancerHead, frozen=True, weakref=True):
     """A load balancer in the answer to its creation."""
 
     listeners: tuple[Listener, ...] = ()
@@ -131,7 +93,7 @@ class Statuses(Struct, frozen=True):
     loadbalancer: Status
 
 
-BALANCERS: Final = resource_of(Kind.LOAD_BALANCER, "loadbalancer", BalancerRow, OCTAVIA)
+BALANCERS: Final = resource_of(Kind.LOAD_BALANCER, "loadbalancer", BalancerHead, OCTAVIA)
 LISTENERS: Final = resource_of(Kind.LISTENER, "listener", ListenerRow, OCTAVIA)
 POOLS: Final = resource_of(Kind.POOL, "pool", PoolRow, OCTAVIA)
 MONITORS: Final = resource_of(Kind.HEALTH_MONITOR, "healthmonitor", MonitorRow, OCTAVIA)

@@ -23,14 +23,13 @@ from kuryrctl.cloud.octavia_wire import (
     MEMBERS,
     MONITORS,
     POOLS,
-    BalancerRow,
     ListenerRow,
     MonitorRow,
     PoolRow,
     Ref,
     as_,
 )
-from kuryrctl.core.balancers import PENDING_PREFIX, HealthMonitor, Listener, LoadBalancer, Member, Pool
+from kuryrctl.core.balancers import PENDING_PREFIX, BalancerHead, HealthMonitor, Listener, LoadBalancer, Member, Pool
 
 T = TypeVar("T")
 SETTLED_S = 2.0
@@ -55,7 +54,7 @@ class Trees:
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
 
-    def all(self, ours: Callable[[BalancerRow], bool]) -> tuple[LoadBalancer, ...]:
+    def all(self, ours: Callable[[BalancerHead], bool]) -> tuple[LoadBalancer, ...]:
         """Those of the project's load balancers that `ours` chooses. Raises Refused, KuryrError."""
         mine = [("project_id", self._client.project_id)]
         rows = [row for row in self._client.list(BALANCERS, mine) if ours(row)]
@@ -85,7 +84,7 @@ class Trees:
 
     def _assembled(
         self,
-        rows: Iterable[BalancerRow],
+        rows: Iterable[BalancerHead],
         listeners: Iterable[ListenerRow],
         pools: Iterable[PoolRow],
         monitors: Iterable[MonitorRow],

@@ -17,8 +17,17 @@ from kuryrctl.cloud import wire
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
 from kuryrctl.cloud.meanings import OCTAVIA, PENDING
-from kuryrctl.cloud.octavia_wire import BALANCERS, POOLS, BalancerRow, PoolRow, Status, Statuses
-from kuryrctl.core.balancers import ERROR, PENDING_PREFIX, HealthMonitor, Listener, LoadBalancer, Member, Pool
+from kuryrctl.cloud.octavia_wire import BALANCERS, POOLS, PoolRow, Status, Statuses
+from kuryrctl.core.balancers import (
+    ERROR,
+    PENDING_PREFIX,
+    BalancerHead,
+    HealthMonitor,
+    Listener,
+    LoadBalancer,
+    Member,
+    Pool,
+)
 from kuryrctl.core.errors import Conflict, Owner, Retryable
 
 WAIT_S = 60.0
@@ -38,7 +47,7 @@ class Waiter:
         self._sleep = sleep
         self._wait_s = wait_s
 
-    def active(self, row: BalancerRow) -> None:
+    def active(self, row: BalancerHead) -> None:
         """Wait until nothing of a load balancer that was just read is pending. Raises Retryable, Conflict (ERROR)."""
         if row.provisioning_status == ERROR:
             raise in_error(_name(row), [])
@@ -47,7 +56,7 @@ class Waiter:
 
     def settled(
         self,
-        balancer: BalancerRow | LoadBalancer,
+        balancer: BalancerHead,
         touched: str = "",
         holds: Callable[[Status], bool] = lambda _: True,
     ) -> Status:
@@ -68,12 +77,12 @@ class Waiter:
                 return status
         raise AssertionError("the looks end by an exception")
 
-    def not_pending(self, balancer: BalancerRow) -> None:
+    def not_pending(self, balancer: BalancerHead) -> None:
         """Wait until it is ACTIVE or in ERROR: either can be deleted."""
         if balancer.provisioning_status.startswith(PENDING_PREFIX):
             next(None for _ in self._looks(balancer) if self._quiet(balancer, balancer.id))
 
-    def gone(self, balancer: BalancerRow) -> None:
+    def gone(self, balancer: BalancerHead) -> None:
         """Wait until it does not exist. Raises Conflict where its deletion ended in ERROR, Retryable."""
         for _ in self._looks(balancer):
             try:
@@ -85,7 +94,7 @@ class Waiter:
             if row.provisioning_status == ERROR:
                 raise in_error(_name(balancer), [])
 
-    def _quiet(self, balancer: BalancerRow | LoadBalancer, touched: str) -> Status | None:
+    def _quiet(self, balancer: BalancerHead, touched: str) -> Status | None:
         """The statuses, if nothing is pending."""
         body = self._client.call("GET", f"{BALANCERS.path}/{balancer.id}/status").body
         status = wire.decode_member(body, "statuses", Statuses, OCTAVIA).loadbalancer
@@ -94,12 +103,12 @@ class Waiter:
             return None
         return status
 
-    def _loose_pending(self, balancer: BalancerRow | LoadBalancer) -> bool:
+    def _loose_pending(self, balancer: BalancerHead) -> bool:
         """Whether a pool is pending: the statuses of those that no listener uses are told by nothing else."""
         pools = self._client.list(POOLS, [("loadbalancer_id", balancer.id)])
         return _any_pending(pools)
 
-    def _looks(self, balancer: BalancerRow | LoadBalancer) -> Iterator[None]:
+    def _looks(self, balancer: BalancerHead) -> Iterator[None]:
         """One turn for each look, after a pause. Raises Retryable when the time is up."""
         until_s = self._clock() + self._wait_s
         pause_s = FIRST_PAUSE_S
@@ -139,7 +148,7 @@ def in_error(name: str, parts: list[str]) -> Conflict:
     )
 
 
-def _pending(balancer: BalancerRow | LoadBalancer, waited_s: float) -> Retryable:
+def _pending(balancer: BalancerHead, waited_s: float) -> Retryable:
     since = balancer.updated_at or balancer.created_at
     return Retryable(
         f"{_name(balancer)} is still at work after {waited_s:.0f} s"
@@ -151,7 +160,7 @@ def _pending(balancer: BalancerRow | LoadBalancer, waited_s: float) -> Retryable
     )
 
 
-def _name(balancer: BalancerRow | LoadBalancer) -> str:
+def _name(balancer: BalancerHead) -> str:
     return f"load balancer {balancer.id}" + (f' "{balancer.name}"' if balancer.name else "")
 
 

@@ -49,20 +49,25 @@ class SessionPersistence(Struct, frozen=True):
     persistence_timeout: int | None = None
 
 
-class Pool(Struct, frozen=True):
-    """A pool with its members (by address and port) and its monitor."""
+class PoolHead(Struct, frozen=True):
+    """A pool without what is below it."""
 
     id: str
     protocol: str
     lb_algorithm: str
     name: str = ""
     session_persistence: SessionPersistence | None = None
-    members: tuple[Member, ...] = ()
-    health_monitor: HealthMonitor | None = None
     admin_state_up: bool = True
     provisioning_status: str = ""
     operating_status: str = ""
     tags: tuple[str, ...] = ()
+
+
+class Pool(PoolHead, frozen=True):
+    """A pool with its members (by address and port) and its monitor."""
+
+    members: tuple[Member, ...] = ()
+    health_monitor: HealthMonitor | None = None
 
 
 class Listener(Struct, frozen=True):
@@ -82,8 +87,8 @@ class Listener(Struct, frozen=True):
     tags: tuple[str, ...] = ()
 
 
-class LoadBalancer(Struct, frozen=True, weakref=True):
-    """An Octavia load balancer with all that is below it, sorted by id. Times are Octavia's texts (UTC)."""
+class BalancerHead(Struct, frozen=True, weakref=True):
+    """An Octavia load balancer without what is below it. Times are Octavia's texts (UTC)."""
 
     id: str
     name: str = ""
@@ -100,6 +105,11 @@ class LoadBalancer(Struct, frozen=True, weakref=True):
     tags: tuple[str, ...] = ()
     created_at: str = ""
     updated_at: str = ""
+
+
+class LoadBalancer(BalancerHead, frozen=True, weakref=True):
+    """An Octavia load balancer with all that is below it, sorted by id."""
+
     listeners: tuple[Listener, ...] = ()
     pools: tuple[Pool, ...] = ()
 

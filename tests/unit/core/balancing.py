@@ -291,7 +291,9 @@ def _listener(spec: ListenerSpec, id_: str, pool_id: str) -> Listener:
 def _pool(spec: PoolSpec, id_: str) -> Pool:
     held = SessionPersistence(*spec.persistence) if spec.persistence else None
     monitor = _monitor(spec.monitor) if spec.monitor else None
-    return Pool(id_, spec.protocol, spec.algorithm, spec.name, held, _members(spec.members), monitor)
+    return Pool(
+        id_, spec.protocol, spec.algorithm, spec.name, held, members=_members(spec.members), health_monitor=monitor
+    )
 
 
 def _members(spec: MembersSpec) -> tuple[Member, ...]:

@@ -167,18 +167,7 @@ class FakeNeutron:
         with self.cloud.lock:
             self.requests.append((method, path))
             self.cloud.serial += 1
-            fault = self._injected(method, path)
-            if fault is not None and not fault.after_effect:
-                return give(fault.outcome)
-            answer = self._answer(method, path, body, headers or {})
-            return answer if fault is None else give(fault.outcome)
-
-    def _injected(self, method: str, path: str) -> Injected | None:
-        for fault in self.cloud.injected:
-            if fault.method == method and path.startswith(fault.path_prefix):
-                self.cloud.injected.remove(fault)
-                return fault
-        return None
+            return due(self.cloud.injected, method, path, lambda: self._answer(method, path, body, headers or {}))
 
     def _answer(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         where, _, query = path.partition("?")
@@ -527,7 +516,14 @@ def _error(type_: str, message: str) -> bytes:
     return json.dumps({"NeutronError": {"type": type_, "message": message, "detail": ""}}).encode()
 
 
-def give(outcome: Exception | Response) -> Response:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+def due(injected: deque[Injected], method: str, path: str, answer: Callable[[], Response]) -> Response:
+    """The answer, or the first injected fault that this call is meant by, which is then over."""
+    fault = next((each for each in injected if each.method == method and path.startswith(each.path_prefix)), None)
+    if fault is None:
+        return answer()
+    injected.remove(fault)
+    if fault.after_effect:
+        answer()
+    if isinstance(fault.outcome, Exception):
+        raise fault.outcome
+    return fault.outcome

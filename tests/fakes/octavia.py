@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from kuryrctl.cloud.transport import Response
-from tests.fakes.neutron import ADMIN, MEMBER, TAG_FILTERS, FakeNeutron, Injected, give
+from tests.fakes.neutron import ADMIN, MEMBER, TAG_FILTERS, FakeNeutron, Injected, due
 from tests.fakes.octavia_rules import COLLECTIONS, NAMES, Fault, Obj, Rules
 
 TICK_S = 0.02
@@ -136,18 +136,7 @@ class FakeOctavia:
             self.requests.append((method, path))
             self.cloud.serial += 1
             self.cloud.rules.advance(TICK_S)
-            fault = self._injected(method, path)
-            if fault is not None and not fault.after_effect:
-                return give(fault.outcome)
-            answer = self._answer(method, path, json.loads(body or b"{}"))
-            return answer if fault is None else give(fault.outcome)
-
-    def _injected(self, method: str, path: str) -> Injected | None:
-        for fault in self.cloud.injected:
-            if fault.method == method and path.startswith(fault.path_prefix):
-                self.cloud.injected.remove(fault)
-                return fault
-        return None
+            return due(self.cloud.injected, method, path, lambda: self._answer(method, path, json.loads(body or b"{}")))
 
     def _answer(self, method: str, path: str, body: Obj) -> Response:
         where, _, query = path.partition("?")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, TypeVar
 
 from kuryrctl.cloud.transport import Transport as CloudTransport
@@ -18,6 +19,7 @@ from kuryrctl.kube.transport import Transport as KubeTransport
 from tests.faults.rules import Call
 
 A = TypeVar("A")
+S = TypeVar("S")
 UNCOUNTED = re.compile(r"\w+ (leases|events)")
 """Calls about the run itself: what they change is no step of a plan."""
 
@@ -53,6 +55,31 @@ class Life:
             if self._effect:
                 forward()
             raise _dead()
+
+
+def deaths(begin: Callable[[], S], live: Callable[[S, Life], None], *, effect: bool) -> Iterator[tuple[S, str]]:
+    """What is left by a process that died at its first call, at its second, …, each from a new beginning, and where it
+    died. The last one lives on (empty)."""
+    for last in count(1):
+        site, life = begin(), Life(last, effect=effect)
+        live(site, life)
+        if not life.ended:
+            yield site, ""
+            return
+        yield site, f"{begin.__name__}: {'after' if effect else 'before'} call {last}, {life.calls[-1]}"
+
+
+def die_again_and_again(site: S, live: Callable[[S, Life], None]) -> int:
+    """Processes that each do one call and die before its answer, until one finds nothing to do; how many died.
+
+    The worst history that still gets anywhere.
+    """
+    for died in count():
+        life = Life(1, effect=True)
+        live(site, life)
+        if not life.ended:
+            return died
+    raise AssertionError("they die for ever")
 
 
 class MortalCloud:

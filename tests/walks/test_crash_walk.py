@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.kube import Kube, Lease
 from kuryrctl.reconcile import AuditLog, Parts, Scope, once
 from tests.unit.reconcile.site import Site
-from tests.walks.mortal import Life, MortalCloud, MortalKube
+from tests.walks.mortal import Life, MortalCloud, MortalKube, deaths, die_again_and_again
 
 EXTERNAL = {"external_network": "public", "port_batch": 2}
 SHARED = {Kind.NETWORK, Kind.SUBNET, Kind.ROUTER, Kind.ROUTER_INTERFACE, Kind.SECURITY_GROUP, Kind.SECURITY_GROUP_RULE}
@@ -178,30 +177,22 @@ def test_the_two_runs_do_everything_that_there_is_to_do() -> None:
 def test_whenever_the_engine_dies_the_next_run_converges(
     begin: Callable[[], Site], effect: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    for last in count(1):
-        site, life = begin(), Life(last, effect=effect)
-        live(site, life)
-        if not life.ended:
-            break
-        assert site.init().ok
-        assert site.run().ok
+    walked = 0
+    for site, where in deaths(begin, live, effect=effect):
+        if where:
+            assert site.init().ok
+            assert site.run().ok
+            settled(site)
+            record_property("crash-point", where)
         settled(site)
-        when = "after" if effect else "before"
-        record_property("crash-point", f"{begin.__name__}: {when} call {last}, {life.calls[-1]}")
-    assert last > 15
-    settled(site)
+        walked += 1
+    assert walked > 15
 
 
 def test_a_process_that_dies_again_and_again_converges_as_well() -> None:
-    """Each one does a single call and dies before the answer: the worst history that still gets anywhere."""
     for begin in (fresh, changed):
         site = begin()
-        lives = [Life(1, effect=True)]
-        live(site, lives[0])
-        while lives[-1].ended:
-            lives.append(Life(1, effect=True))
-            live(site, lives[-1])
-        assert len(lives) > 15
+        assert die_again_and_again(site, live) >= 15
         settled(site)
 
 

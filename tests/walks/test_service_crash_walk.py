@@ -6,7 +6,6 @@ Each point is walked twice: the process dies before the call was sent, and after
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
 import pytest
 
@@ -16,7 +15,7 @@ from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.kube import Kube, Lease
 from kuryrctl.reconcile import AuditLog, Parts, once
 from tests.unit.reconcile.service_site import HTTP, ServiceSite
-from tests.walks.mortal import Life, MortalCloud, MortalKube
+from tests.walks.mortal import Life, MortalCloud, MortalKube, deaths, die_again_and_again
 
 DNS = ({"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"})
 TWO = (*HTTP, {"name": "admin", "port": 81, "targetPort": 8080})
@@ -150,26 +149,18 @@ def test_the_two_runs_do_everything_that_there_is_to_do() -> None:
 def test_whenever_the_engine_dies_the_next_run_converges(
     begin: Callable[[], ServiceSite], effect: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    for last in count(1):
-        site, life = begin(), Life(last, effect=effect)
-        live(site, life)
-        if not life.ended:
-            break
-        converge(site)
-        when = "after" if effect else "before"
-        record_property("crash-point", f"Services, {begin.__name__}: {when} call {last}, {life.calls[-1]}")
-    assert last > 5
-    settled(site)
+    walked = 0
+    for site, where in deaths(begin, live, effect=effect):
+        if where:
+            converge(site)
+            record_property("crash-point", f"Services, {where}")
+        settled(site)
+        walked += 1
+    assert walked > 5
 
 
 def test_a_process_that_dies_again_and_again_converges_as_well() -> None:
-    """Each one does a single call and dies before the answer: the worst history that still gets anywhere."""
     for begin in (fresh, changed):
         site = begin()
-        lives = [Life(1, effect=True)]
-        live(site, lives[0])
-        while lives[-1].ended:
-            lives.append(Life(1, effect=True))
-            live(site, lives[-1])
-        assert len(lives) > 5
+        assert die_again_and_again(site, live) >= 5
         converge(site)

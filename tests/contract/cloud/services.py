@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kuryrctl.cloud import OpenStack, Response, Transport
+from kuryrctl.cloud import OpenStack, Transport
 from kuryrctl.core import names
 from kuryrctl.core.balancers import FloatingIP, LoadBalancer, Pool
-from kuryrctl.core.errors import Owner, Unavailable
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.plan import FieldChange, Outcome, Step
 from kuryrctl.core.specs import (
@@ -32,32 +31,13 @@ from kuryrctl.core.specs import (
     SubnetSpec,
     kind_of,
 )
-from tests.contract.cloud.world import V4, Answer, World
+from tests.contract.cloud.world import V4, Answer, Losing, World
 
 if TYPE_CHECKING:
     from collections import Counter
 
 NETWORK, SUBNET, ROUTER = "network/services", "subnet/services", "router/services"
 CIDR, GATEWAY, POOL = "10.92.0.0/24", "10.92.0.254", ("10.92.0.200", "10.92.0.250")
-
-
-class Losing:
-    """A Transport that can lose the answer of a write that succeeded."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self.lose_next = ""
-
-    @property
-    def project_id(self) -> str:
-        return self._transport.project_id
-
-    def request(self, method: str, path: str, **options: Any) -> Response:
-        answer = self._transport.request(method, path, **options)
-        if self.lose_next and f"{method} {path}".startswith(self.lose_next):
-            self.lose_next = ""
-            raise Unavailable("the answer got lost", code="OCT-UNREACHABLE", owner=Owner.OCTAVIA)
-        return answer
 
 
 class Services:

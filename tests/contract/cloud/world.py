@@ -40,12 +40,13 @@ GATEWAY_V6 = "fd00:91::1"
 NODE1, NODE2 = "node1", "node2"
 
 
-class Recording:
-    """A Transport that keeps what was made through it, and can lose the answer of a write that succeeded."""
+class Losing:
+    """A Transport that can lose the answer of a write that succeeded."""
 
-    def __init__(self, transport: Transport, made: list[str]) -> None:
+    lost = Unavailable("the answer got lost", code="OCT-UNREACHABLE", owner=Owner.OCTAVIA)
+
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._made = made
         self.lose_next = ""
 
     @property
@@ -54,12 +55,28 @@ class Recording:
 
     def request(self, method: str, path: str, **options: Any) -> Response:
         answer = self._transport.request(method, path, **options)
-        if answer.status < 300 and method in ("POST", "PUT"):
-            self._keep(path.partition("?")[0], json.loads(answer.body or b"{}"))
+        self.keep(method, path, answer)
         if self.lose_next and f"{method} {path}".startswith(self.lose_next):
             self.lose_next = ""
-            raise Unavailable("the answer got lost", code="NET-UNREACHABLE", owner=Owner.NEUTRON)
+            raise self.lost
         return answer
+
+    def keep(self, method: str, path: str, answer: Response) -> None:
+        """What is to be remembered of a call, also where its answer gets lost: nothing."""
+
+
+class Recording(Losing):
+    """One that keeps what was made through it."""
+
+    lost = Unavailable("the answer got lost", code="NET-UNREACHABLE", owner=Owner.NEUTRON)
+
+    def __init__(self, transport: Transport, made: list[str]) -> None:
+        super().__init__(transport)
+        self._made = made
+
+    def keep(self, method: str, path: str, answer: Response) -> None:
+        if answer.status < 300 and method in ("POST", "PUT"):
+            self._keep(path.partition("?")[0], json.loads(answer.body or b"{}"))
 
     def _keep(self, path: str, answer: dict[str, Any]) -> None:
         if path.endswith("/add_router_interface"):

@@ -21,14 +21,14 @@ from msgspec import Struct
 from kuryrctl.core.cloud import CloudState
 from kuryrctl.core.cluster import ClusterState, Pod
 from kuryrctl.core.diff import Scope
-from kuryrctl.core.errors import KuryrError, Retryable, internal
+from kuryrctl.core.errors import KuryrError, NotFound, Retryable, internal
 from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Changed, Down, Listed, Message
 from kuryrctl.reconcile.balancing import BALANCING_KINDS
 from kuryrctl.reconcile.contracts import Lease
 from kuryrctl.reconcile.leadership import Following, Keeper, Leading
 from kuryrctl.reconcile.once import networks, unread
-from kuryrctl.reconcile.schedule import STALE_CODES
+from kuryrctl.reconcile.schedule import STALE_CODES, Fault
 from kuryrctl.reconcile.turn import Done, Parts, Turn
 
 WATCHED = (
@@ -161,8 +161,7 @@ class Watch:
                 faults = self.turn.take(message)
                 for fault in faults:
                     _log.warning("%s %s: %s", fault.step.action, fault.step.key, _named(fault.error))
-                stale = any(fault.error.code in STALE_CODES and fault.failures > 1 for fault in faults)
-                if stale or any(fault.needs_observation for fault in faults):
+                if any(map(_shows_a_stale_state, faults)):
                     self._full_by(SOON_S)
             case Listed():
                 schedule.touch(state.take_list(message.kind, message.items))
@@ -316,6 +315,12 @@ class Watch:
         keeper.stop(STOP_S)
         for ender in enders:
             ender.join(STOP_S)
+
+
+def _shows_a_stale_state(fault: Fault) -> bool:
+    """Whether the world is another one than was observed: what is to be changed is not there, or was changed."""
+    again = fault.failures > 1 and fault.error.code in STALE_CODES
+    return again or fault.needs_observation or isinstance(fault.error, NotFound)
 
 
 def _named(error: KuryrError) -> str:

@@ -96,6 +96,23 @@ def test_what_somebody_deletes_in_the_cloud_comes_back_at_a_full_turn(site: Serv
     assert site.plan() == []
 
 
+def test_a_change_below_a_load_balancer_that_somebody_has_deleted_is_reason_to_look_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(import_module("kuryrctl.reconcile.watch"), "SOON_S", 0.1)
+    site = ServiceSite(full_turn_s=3600)
+    uid = site.service("web")
+    with site.watching():
+        following(site)
+        eventually(lambda: answers(site, uid))
+        first = site.balancer(uid)["id"]
+        site.octavia.request("DELETE", f"/loadbalancers/{first}?cascade=true")
+        site.octavia.sleep(60)
+        site.endpoints("web", "10.65.0.8")
+        eventually(lambda: answers(site, uid) and site.members(uid) == [("10.65.0.8", 8080)])
+    assert site.plan() == []
+
+
 def test_a_service_that_went_while_we_were_down_loses_its_load_balancer(site: ServiceSite) -> None:
     uid = site.service("web")
     assert site.run().ok

@@ -99,7 +99,8 @@ class LabDemo(_LabOptions, Command):
     def take_action(self, parsed_args: argparse.Namespace) -> ExitCode:
         """Play it."""
         from kuryrctl.lab import lab
-        from kuryrctl.lab.demo import FalseClaim, run_demo
+        from kuryrctl.lab.demo import run_demo
+        from kuryrctl.lab.narrator import FalseClaim
 
         layout = self.layout(parsed_args)
         lab.refuse_unfit_machines(layout)

@@ -1,10 +1,10 @@
-"""The demo claims nothing that its commands did not show."""
+"""A narrator claims nothing that its commands did not show."""
 
 from __future__ import annotations
 
 import pytest
 
-from kuryrctl.lab.demo import FalseClaim, Narrator, Told
+from kuryrctl.lab.narrator import FalseClaim, Narrator, Told
 
 TABLE = """\
 +-----+-------+

@@ -90,7 +90,9 @@ class LabDemo(_LabOptions, Command):
     """Show what kuryrctl does, by real commands on the running lab: each claim comes from a command it shows
 
     Pods of a Deployment on Neutron ports over both nodes, reaching each other and a VM; a dry run; a watch that repairs
-    a port somebody deleted. Exits with 20 at the first claim that is not so.
+    a port somebody deleted; a Service with a floating IP, asked from pods, the VM and outside; a NetworkPolicy that
+    allows one of its clients and denies another. All of it, in namespace demo, is removed at the end. Exits with 20 at
+    the first claim that is not so.
     """
 
     examples = """\
@@ -106,7 +108,8 @@ class LabDemo(_LabOptions, Command):
         lab.refuse_unfit_machines(layout)
         began = time.monotonic()
         try:
-            run_demo(lab.context_of(layout), lambda line: print(line, flush=True))
+            with _ending_on_sigterm("kuryrctl lab demo begins anew"):
+                run_demo(lab.context_of(layout), lambda line: print(line, flush=True))
         except FalseClaim as claim:
             print(f"the demo failed: {claim}", file=sys.stderr)
             return ExitCode.FAILURES
@@ -354,13 +357,16 @@ def _show_log(layout: Layout, component: str, parsed_args: argparse.Namespace) -
 class _ending_on_sigterm:  # noqa: N801  used as a function
     """While this lasts, SIGTERM ends the command as Ctrl-C does; either leaves a word on what to do next."""
 
+    def __init__(self, word: str = "kuryrctl lab up goes on from here, kuryrctl lab down removes it") -> None:
+        self._word = word
+
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGTERM, self._raise)
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            print("interrupted: kuryrctl lab up goes on from here, kuryrctl lab down removes it", file=sys.stderr)
+            print(f"interrupted: {self._word}", file=sys.stderr)
 
     @staticmethod
     def _raise(number: int, frame: FrameType | None) -> NoReturn:

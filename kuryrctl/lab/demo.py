@@ -6,50 +6,34 @@ the demo. Knows no Kubernetes and no Neutron API: it types commands and reads wh
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
+from kuryrctl.lab.demo_objects import (
+    CURL,
+    DEPLOYMENT,
+    HTTP_PORT,
+    LIST_PODS,
+    LIST_PORTS,
+    LIST_SERVICES,
+    NAMESPACE,
+    REMOVE,
+    REPLICAS,
+    Pod,
+    across_nodes,
+    deployment,
+    in_pod,
+)
+from kuryrctl.lab.demo_service import show_policy, show_service
 from kuryrctl.lab.errors import LabError
-from kuryrctl.lab.install.versions import TEST_IMAGE
 from kuryrctl.lab.kuryr import ENGINE, vm_addresses
 from kuryrctl.lab.lab import environment
 from kuryrctl.lab.narrator import Narrator, Show, Told
 from kuryrctl.lab.network.vm import NETNS as VM_NETNS
 from kuryrctl.lab.stages import Context
-
-NAMESPACE = "demo"
-DEPLOYMENT = "hello"
-REPLICAS = 4
-LIST_PODS = (
-    f"kubectl get pods -n {NAMESPACE} -l app={DEPLOYMENT} -o custom-columns="
-    "NAME:.metadata.name,NODE:.spec.nodeName,IPS:.status.podIPs[*].ip,UID:.metadata.uid,"
-    "RESTARTS:.status.containerStatuses[0].restartCount"
-)
-LIST_PORTS = f"kuryrctl port list --namespace {NAMESPACE} -c Pod -c Node -c Addresses -c Status -c Condition"
-
-
-class _Pod(msgspec.Struct, frozen=True):
-    """A pod as `LIST_PODS` prints it."""
-
-    name: str
-    node: str
-    ips: tuple[str, ...]
-    uid: str
-    restarts: str
-
-    @property
-    def v4(self) -> str:
-        return next(ip for ip in self.ips if ":" not in ip)
-
-    @property
-    def v6(self) -> str:
-        return next(ip for ip in self.ips if ":" in ip)
 
 
 def run_demo(context: Context, show: Show) -> None:
@@ -57,19 +41,30 @@ def run_demo(context: Context, show: Show) -> None:
     if not context.processes.running(ENGINE):
         raise LabError("the lab's engine does not run", hint="kuryrctl lab up")
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    narrator = Narrator(environment(context.layout, path), show)
-    vm = vm_addresses(context.layout)
-    pods = _rollout(narrator)
-    _look(narrator, pods)
-    _talk(narrator, pods, vm)
-    _repair(narrator, pods)
-    _last_screen(narrator, pods, vm)
+    play(Narrator(environment(context.layout, path), show), vm_addresses(context.layout))
 
 
-def _rollout(narrator: Narrator) -> list[_Pod]:
+def play(narrator: Narrator, vm: Sequence[str]) -> None:
+    """All acts, with the VM at these addresses; nothing of them stays, however they end."""
+    try:
+        pods = _rollout(narrator)
+        _look(narrator, pods)
+        _talk(narrator, pods, vm)
+        _repair(narrator, pods)
+        url = show_service(narrator, pods)
+        show_policy(narrator, pods, url)
+        _last_screen(narrator, pods, vm, url)
+    except BaseException:  # Ctrl-C is one, too
+        narrator.types(f"{REMOVE} --wait=false")
+        raise
+    _remove(narrator)
+    narrator.show_times()
+
+
+def _rollout(narrator: Narrator) -> list[Pod]:
     narrator.act(f"A Deployment of {REPLICAS} pods over both nodes")
-    narrator.must(f"kubectl delete namespace {NAMESPACE} --ignore-not-found")
-    narrator.must("kubectl apply -f -", stdin=_manifest(TEST_IMAGE))
+    narrator.must(REMOVE)
+    narrator.must("kubectl apply -f -", stdin=deployment())
     began = time.monotonic()
     done = narrator.types(f"kubectl rollout status deployment/{DEPLOYMENT} -n {NAMESPACE} --timeout=60s")
     elapsed_s = time.monotonic() - began
@@ -83,7 +78,7 @@ def _rollout(narrator: Narrator) -> list[_Pod]:
     return pods
 
 
-def _look(narrator: Narrator, pods: list[_Pod]) -> None:
+def _look(narrator: Narrator, pods: list[Pod]) -> None:
     narrator.act("Each pod is a Neutron port")
     told, _ = narrator.until(LIST_PORTS, _all_well)
     shown = {row[0]: (row[1], row[2]) for row in told.rows()}
@@ -94,13 +89,12 @@ def _look(narrator: Narrator, pods: list[_Pod]) -> None:
     )
 
 
-def _talk(narrator: Narrator, pods: list[_Pod], vm: Sequence[str]) -> None:
-    one = pods[0]
-    other = next(pod for pod in pods if pod.node != one.node)
+def _talk(narrator: Narrator, pods: list[Pod], vm: Sequence[str]) -> None:
+    one, other = across_nodes(pods)
     narrator.act(f"Pod to pod across nodes: {one.name} on {one.node}, {other.name} on {other.node}")
     for source, target, address in ((one, other, other.v4), (other, one, one.v6)):
         narrator.claims(f"{target.name} answers {source.name}", narrator.types(_ping(source, address)).ok)
-    answer = narrator.types(f"{_in_pod(one)} curl -s -m 5 http://{other.v4}:8080/hostname")
+    answer = narrator.types(f"{in_pod(one.name)} {CURL} http://{other.v4}:{HTTP_PORT}/hostname")
     narrator.claims("and serves HTTP under its own name", answer.ok and answer.output.strip() == other.name)
     narrator.act("Pod and VM share one network")
     for address in vm:
@@ -109,7 +103,7 @@ def _talk(narrator: Narrator, pods: list[_Pod], vm: Sequence[str]) -> None:
     narrator.claims("the pod answers the VM", answer.ok)
 
 
-def _repair(narrator: Narrator, pods: list[_Pod]) -> None:
+def _repair(narrator: Narrator, pods: list[Pod]) -> None:
     victim, witness = pods[0], pods[1]
     narrator.act("A dry run says what is wrong before anything is done")
     narrator.must("kuryrctl lab engine stop")
@@ -132,69 +126,43 @@ def _repair(narrator: Narrator, pods: list[_Pod]) -> None:
     narrator.claims("it is the same pod, and no container was restarted", victim in _pods(narrator))
 
 
-def _last_screen(narrator: Narrator, pods: list[_Pod], vm: Sequence[str]) -> None:
-    one = pods[0]
-    other = next(pod for pod in pods if pod.node != one.node)
+def _last_screen(narrator: Narrator, pods: list[Pod], vm: Sequence[str], url: str) -> None:
+    one, other = across_nodes(pods)
     narrator.act("To sum up")
     told, _ = narrator.until(LIST_PORTS, _all_well)
     narrator.claims("pods on both nodes have ACTIVE Neutron ports", _all_well(told))
     narrator.claims("pod reaches pod across nodes", narrator.types(_ping(one, other.v4)).ok)
     narrator.claims("pod reaches VM", narrator.types(_ping(other, vm[0])).ok)
-    narrator.show_times()
+    answer = narrator.types(f"ip netns exec {VM_NETNS} {CURL} {url}")
+    narrator.claims("VM reaches Service", answer.ok and answer.output.strip() in {pod.name for pod in pods})
+
+
+def _remove(narrator: Narrator) -> None:
+    narrator.act("What leaves Kubernetes leaves the cloud")
+    narrator.must(REMOVE)
+    for command, what in ((LIST_PORTS, "ports"), (LIST_SERVICES, "load balancers")):
+        told, _ = narrator.until(command, _nothing)
+        narrator.claims(f"no {what} are left", _nothing(told))
+    told, _ = narrator.until("kuryrctl reconcile --dry-run", lambda told: told.ok)
+    narrator.claims("nor anything else that nobody asks for: converged", told.ok)
+
+
+def _nothing(told: Told) -> bool:
+    return told.ok and not told.rows()
 
 
 def _all_well(told: Told) -> bool:
     rows = told.rows()
-    return told.ok and len(rows) == REPLICAS and all(row[3:] == ["ACTIVE", "ok"] for row in rows)
+    return told.ok and len(rows) >= REPLICAS and all(row[3:] == ["ACTIVE", "ok"] for row in rows)
 
 
-def _pods(narrator: Narrator) -> list[_Pod]:
+def _pods(narrator: Narrator) -> list[Pod]:
     rows = narrator.must(LIST_PODS).rows()
     return sorted(
-        (_Pod(name, node, tuple(ips.split(",")), uid, restarts) for name, node, ips, uid, restarts in rows),
+        (Pod(name, node, tuple(ips.split(",")), uid, restarts) for name, node, ips, uid, restarts in rows),
         key=lambda pod: (pod.node, pod.name),
     )
 
 
-def _in_pod(pod: _Pod) -> str:
-    return f"kubectl exec -n {NAMESPACE} {pod.name} --"
-
-
-def _ping(pod: _Pod, address: str) -> str:
-    return f"{_in_pod(pod)} ping -c 1 -W 2 {address}"
-
-
-def _manifest(image: str) -> str:
-    container = {
-        "name": "web",
-        "image": image,
-        "imagePullPolicy": "Never",
-        "args": ["netexec", "--http-port=8080"],
-        "readinessProbe": {"httpGet": {"path": "/hostname", "port": 8080}, "periodSeconds": 1},
-    }
-    labels = {"app": DEPLOYMENT}
-    spread = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": labels},
-    }
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": DEPLOYMENT, "namespace": NAMESPACE},
-        "spec": {
-            "replicas": REPLICAS,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "terminationGracePeriodSeconds": 1,
-                    "topologySpreadConstraints": [spread],
-                    "containers": [container],
-                },
-            },
-        },
-    }
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [namespace, deployment]})
+def _ping(pod: Pod, address: str) -> str:
+    return f"{in_pod(pod.name)} ping -c 1 -W 2 {address}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 120.0
 
 Show = Callable[[str], None]
 
@@ -42,11 +42,12 @@ class FalseClaim(Exception):
 
 
 class Narrator:
-    """Runs commands in the lab's environment, shows them, and judges claims."""
+    """Runs commands in this environment on top of its own, shows them, and judges claims; waits as long as told."""
 
-    def __init__(self, env: Mapping[str, str], show: Show) -> None:
+    def __init__(self, env: Mapping[str, str], show: Show, patience_s: float = 60.0) -> None:
         self._env = {**os.environ, **env}
         self._show = show
+        self._patience_s = patience_s
         self._began = time.monotonic()
         self.times: list[tuple[str, float]] = []
 
@@ -73,7 +74,7 @@ class Narrator:
         """Repeat a command until its answer holds, then show it; the answer, and the seconds it took."""
         began = time.monotonic()
         told = self._run(command, None)
-        while not holds(told) and time.monotonic() - began < _PATIENCE_S:
+        while not holds(told) and time.monotonic() - began < self._patience_s:
             time.sleep(0.2)
             told = self._run(command, None)
         elapsed_s = time.monotonic() - began
@@ -106,7 +107,7 @@ class Narrator:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_PATIENCE_S * 2,
+            timeout=_TIMEOUT_S,
             check=False,
         )
         return Told(done.returncode, done.stdout)

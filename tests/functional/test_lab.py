@@ -57,10 +57,12 @@ def test_logs_shell_and_engine_status(lab: Lab) -> None:
 
 def test_the_demo_claims_nothing_false(lab: Lab) -> None:
     try:
-        told = lab.kuryrctl("lab", "demo", timeout_s=180)
+        told = lab.kuryrctl("lab", "demo", timeout_s=300)
+        assert lab.kubectl("get", "namespace", "demo", "--ignore-not-found") == ""
     finally:
         lab.kubectl("delete", "namespace", "demo", "--ignore-not-found", timeout_s=120)
     assert "FALSE" not in told.stdout
+    assert "ok    the stranger is denied" in told.stdout
     assert "the whole demo" in told.stdout
 
 

@@ -139,12 +139,13 @@ def _last_screen(narrator: Narrator, pods: list[Pod], vm: Sequence[str], url: st
 
 def _remove(narrator: Narrator) -> None:
     narrator.act("What leaves Kubernetes leaves the cloud")
-    narrator.must(REMOVE)
+    narrator.must(f"{REMOVE} --wait=false")
     for command, what in ((LIST_PORTS, "ports"), (LIST_SERVICES, "load balancers")):
         told, _ = narrator.until(command, _nothing)
         narrator.claims(f"no {what} are left", _nothing(told))
     told, _ = narrator.until("kuryrctl reconcile --dry-run", lambda told: told.ok)
     narrator.claims("nor anything else that nobody asks for: converged", told.ok)
+    narrator.must(f"kubectl wait --for=delete namespace/{NAMESPACE} --timeout=60s")
 
 
 def _nothing(told: Told) -> bool:

@@ -29,7 +29,7 @@ LIST_SERVICES: Final = (
 )
 LIST_POLICIES: Final = f"kuryrctl policy list --namespace {NAMESPACE}"
 REMOVE: Final = f"kubectl delete namespace {NAMESPACE} --ignore-not-found"
-CURL: Final = "curl -sS -m 3 --noproxy '*'"
+CURL: Final = "curl -sS -m 2 --noproxy '*'"
 _LABELS: Final = {"app": DEPLOYMENT}
 
 

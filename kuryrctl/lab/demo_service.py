@@ -6,7 +6,6 @@ A request counts as answered when one of the Service's own pods said its name, a
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from typing import Final
 
 from kuryrctl.lab.demo_objects import (
@@ -21,7 +20,6 @@ from kuryrctl.lab.demo_objects import (
     REPLICAS,
     STRANGER,
     Pod,
-    across_nodes,
     in_pod,
     policy,
     run_client,
@@ -36,12 +34,16 @@ _REQUESTS: Final = 8
 
 
 def show_service(narrator: Narrator, pods: list[Pod]) -> str:
-    """Expose the Deployment, and have requests answered, from wherever they come; returns the Service's URL."""
+    """Expose the Deployment, and have requests answered, wherever they come from; returns the Service's URL."""
     narrator.act("A Service is a load balancer of Octavia, with a floating IP")
     narrator.must(
         f"kubectl expose deployment/{DEPLOYMENT} -n {NAMESPACE} --type=LoadBalancer --port=80 --target-port={HTTP_PORT}"
     )
-    told, elapsed_s = narrator.until(LIST_SERVICES, serves)
+    began = time.monotonic()
+    for client in (FRIEND, STRANGER):  # they start while the load balancer is made
+        narrator.must(run_client(client))
+    told, _ = narrator.until(LIST_SERVICES, serves)
+    elapsed_s = time.monotonic() - began
     narrator.claims(f"each of the {REPLICAS} pods is a member, and all is well, after {elapsed_s:.1f} s", serves(told))
     narrator.measured("Service created -> load balancer and floating IP", elapsed_s)
     tree = narrator.types(f"kuryrctl service show {NAMESPACE}/{DEPLOYMENT}")
@@ -49,56 +51,47 @@ def show_service(narrator: Narrator, pods: list[Pod]) -> str:
         "no link is broken, down to the pods' ports", tree.ok and all(pod.name in tree.output for pod in pods)
     )
     ((_, vip, floating_ip, *_),) = told.rows()
-    names = {pod.name for pod in pods}
-    one, other = across_nodes(pods)
+    _ask_from_everywhere(narrator, pods, vip, floating_ip)
+    return _url(vip)
 
-    narrator.act("Everybody reaches it: pods on both nodes, the VM, the world outside")
+
+def _ask_from_everywhere(narrator: Narrator, pods: list[Pod], vip: str, floating_ip: str) -> None:
+    narrator.act("Everybody reaches it: pods, the VM, the world outside")
+    narrator.must(f"kubectl wait -n {NAMESPACE} --for=condition=Ready pod/{FRIEND} pod/{STRANGER} --timeout=60s")
     for who, command in {
-        f"pod {one.name} on {one.node}": f"{in_pod(one.name)} {CURL} http://{vip}/hostname",
-        f"pod {other.name} on {other.node}, by its name": f"{in_pod(other.name)} {CURL} http://{DEPLOYMENT}/hostname",
-        "the VM": f"ip netns exec {VM_NETNS} {CURL} http://{vip}/hostname",
-        "the world outside, at the floating IP": f"{CURL} http://{floating_ip}/hostname",
+        "a pod, by the Service's name": f"{in_pod(FRIEND)} {CURL} {_url(DEPLOYMENT)}",
+        "another pod": f"{in_pod(STRANGER)} {CURL} {_url(vip)}",
+        "the VM": f"ip netns exec {VM_NETNS} {CURL} {_url(vip)}",
+        "the world outside, at the floating IP": f"{CURL} {_url(floating_ip)}",
     }.items():
-        told, _ = narrator.until(command, lambda told: _answered(told, names))
-        narrator.claims(f"a pod of the Service answers {who}", _answered(told, names))
-    told = narrator.types(f"{CURL} -H 'Connection: close' -w '\\n' http://{floating_ip}/hostname?[1-{_REQUESTS}]")
+        told, _ = narrator.until(command, lambda told: _answered(told, pods))
+        narrator.claims(f"the Service answers {who}", _answered(told, pods))
+    told = narrator.types(f"{CURL} -H 'Connection: close' -w '\\n' {_url(floating_ip)}?[1-{_REQUESTS}]")
     answers = told.output.split()
     narrator.claims(
         f"several pods share {_REQUESTS} requests",
-        told.ok and len(answers) == _REQUESTS and len(set(answers)) > 1 and names.issuperset(answers),
+        told.ok and len(answers) == _REQUESTS and len(set(answers)) > 1 and {p.name for p in pods}.issuperset(answers),
     )
-    return f"http://{vip}/hostname"
 
 
 def show_policy(narrator: Narrator, pods: list[Pod], url: str) -> None:
-    """Have two clients of the Service at this URL answered; then, by a policy, only one of them."""
-    names = {pod.name for pod in pods}
+    """Of the two clients of the Service at this URL, have a policy allow one and deny the other; then remove it."""
     narrator.act("A NetworkPolicy allows one client of the Service, and denies another")
-    for client in (FRIEND, STRANGER):
-        narrator.must(run_client(client))
-    narrator.must(f"kubectl wait -n {NAMESPACE} --for=condition=Ready pod/{FRIEND} pod/{STRANGER} --timeout=60s")
-    for client in (FRIEND, STRANGER):
-        narrator.claims(
-            f"without a policy the {client} is answered", _answered(narrator.types(_asks(client, url)), names)
-        )
-
-    began = time.monotonic()
+    friend, stranger = (f"{in_pod(client)} {CURL} {url}" for client in (FRIEND, STRANGER))
     narrator.must("kubectl apply -f -", stdin=policy())
-    told, _ = narrator.until(LIST_POLICIES, in_sync)
-    elapsed_s = time.monotonic() - began
+    told, elapsed_s = narrator.until(LIST_POLICIES, in_sync)
     narrator.claims(f"the cloud holds the policy after {elapsed_s:.1f} s", in_sync(told))
-    narrator.measured("NetworkPolicy created -> its security groups hold it", elapsed_s)
-    told, _ = narrator.until(_asks(STRANGER, url), denied)
-    narrator.claims("the stranger is denied: no packet comes back", denied(told))
-    narrator.claims("the friend is answered", _answered(narrator.types(_asks(FRIEND, url)), names))
+    narrator.measured("NetworkPolicy created -> the cloud holds it", elapsed_s)
+    told, _ = narrator.until(stranger, denied)
+    narrator.claims(f"the {STRANGER} is denied: nothing comes back", denied(told))
+    narrator.claims(f"the {FRIEND} is answered", _answered(narrator.types(friend), pods))
     told = narrator.types(
         f"kuryrctl policy explain --from {NAMESPACE}/{STRANGER} --to {NAMESPACE}/{pods[0].name} --port {HTTP_PORT}"
     )
-    narrator.claims("kuryrctl says by which policy", told.ok and "denied" in told.output and POLICY in told.output)
-
+    narrator.claims("and it is said by which policy", told.ok and "denied" in told.output and POLICY in told.output)
     narrator.must(f"kubectl delete networkpolicy {POLICY} -n {NAMESPACE}")
-    told, _ = narrator.until(_asks(STRANGER, url), lambda told: _answered(told, names))
-    narrator.claims("without the policy the stranger is answered again", _answered(told, names))
+    told, _ = narrator.until(stranger, lambda told: _answered(told, pods))
+    narrator.claims(f"without the policy the {STRANGER} is answered again", _answered(told, pods))
 
 
 def serves(told: Told) -> bool:
@@ -122,9 +115,9 @@ def denied(told: Told) -> bool:
     return told.returncode == _TIMED_OUT
 
 
-def _answered(told: Told, names: Collection[str]) -> bool:
-    return told.ok and told.output.strip() in names
+def _answered(told: Told, pods: list[Pod]) -> bool:
+    return told.ok and told.output.strip() in {pod.name for pod in pods}
 
 
-def _asks(client: str, url: str) -> str:
-    return f"{in_pod(client)} {CURL} {url}"
+def _url(host: str) -> str:
+    return f"http://{host}/hostname"

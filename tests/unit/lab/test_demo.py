@@ -88,8 +88,8 @@ def test_a_service_is_asked_by_pods_the_vm_and_from_outside(stage: Stage) -> Non
     assert show_service(stage.narrator(), PODS) == "http://10.96.22.7/hostname"
     asked = [call.partition(" --noproxy * ")[2] for call in stage.calls() if "curl" in call]
     assert asked == [
-        "http://10.96.22.7/hostname",
         "http://hello/hostname",
+        "http://10.96.22.7/hostname",
         "http://10.96.22.7/hostname",
         "http://172.24.4.198/hostname",
         "-H Connection: close -w \\n http://172.24.4.198/hostname?[1-8]",
@@ -101,7 +101,9 @@ def test_a_service_is_asked_by_pods_the_vm_and_from_outside(stage: Stage) -> Non
     [
         ({"SERVICES": SERVICES.replace("4/4", "3/4")}, "each of the 4 pods is a member"),
         ({"BROKEN": "kuryrctl service show"}, "no link is broken"),
-        ({"BROKEN": "ip netns exec"}, "a pod of the Service answers the VM"),
+        ({"BROKEN": FRIEND}, "the Service answers a pod, by the Service's name"),
+        ({"BROKEN": STRANGER}, "the Service answers another pod"),
+        ({"BROKEN": "ip netns exec"}, "the Service answers the VM"),
         ({"OTHERS": "2"}, "several pods share 8 requests"),
         ({"OTHERS": "3"}, "several pods share 8 requests"),
     ],
@@ -113,7 +115,7 @@ def test_a_service_that_does_not_serve_is_a_false_claim(stage: Stage, variables:
 
 def test_a_policy_divides_two_clients_and_goes_again(stage: Stage) -> None:
     show_policy(stage.narrator(), PODS, "http://10.96.22.7/hostname")
-    assert "  ok    the stranger is denied: no packet comes back" in stage.shown
+    assert "  ok    the stranger is denied: nothing comes back" in stage.shown
     assert "  ok    the friend is answered" in stage.shown
     assert stage.calls()[-1].startswith(STRANGER)
     assert not (stage.folder / "policy").exists()
@@ -124,9 +126,9 @@ def test_a_policy_divides_two_clients_and_goes_again(stage: Stage) -> None:
     [
         ({"OPEN": "1"}, "the stranger is denied"),
         ({"SHUT": "1"}, "^the friend is answered"),
-        ({"BROKEN": STRANGER}, "without a policy the stranger is answered"),
-        ({"BROKEN": FRIEND}, "without a policy the friend is answered"),
-        ({"BROKEN": "kuryrctl policy explain"}, "says by which policy"),
+        ({"BROKEN": STRANGER}, "the stranger is denied"),
+        ({"BROKEN": FRIEND}, "^the friend is answered"),
+        ({"BROKEN": "kuryrctl policy explain"}, "it is said by which policy"),
         ({"POLICIES": POLICIES.replace("in sync", "1 rule to create")}, "the cloud holds the policy"),
     ],
 )

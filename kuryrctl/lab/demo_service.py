@@ -79,6 +79,7 @@ def show_policy(narrator: Narrator, pods: list[Pod], url: str) -> None:
     narrator.act("A NetworkPolicy allows one client of the Service, and denies another")
     friend, stranger = (f"{in_pod(client)} {CURL} {url}" for client in (FRIEND, STRANGER))
     narrator.must("kubectl apply -f -", stdin=policy())
+    narrator.must(f"kubectl get networkpolicy {POLICY} -n {NAMESPACE} -o jsonpath={{.spec}}")
     told, elapsed_s = narrator.until(LIST_POLICIES, in_sync)
     narrator.claims(f"the cloud holds the policy after {elapsed_s:.1f} s", in_sync(told))
     narrator.measured("NetworkPolicy created -> the cloud holds it", elapsed_s)

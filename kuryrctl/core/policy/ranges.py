@@ -5,6 +5,7 @@ A range includes both ends. Does not know: what the numbers mean, except for the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
@@ -43,7 +44,8 @@ def minus(ranges: Ranges, others: Ranges) -> Ranges:
 
 def covers(ranges: Ranges, low: int, high: int) -> bool:
     """Whether every number from `low` to `high` is in `ranges`."""
-    return any(one[0] <= low and high <= one[1] for one in ranges)
+    place = bisect_left(ranges, (low + 1, 0))
+    return place > 0 and high <= ranges[place - 1][1]
 
 
 @lru_cache(maxsize=4096)

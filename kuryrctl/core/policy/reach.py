@@ -1,24 +1,17 @@
 """Services in the index: who may reach which VIP, which pods reach themselves through one.
 
-Does not know: how a policy's own peers are found (`index`), how one endpoint is judged (`clients`).
+Does not know: how a policy's own peers are found (`index`), how one endpoint is judged (`doors`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TypeAlias
 
 from kuryrctl.core.policy.allowance import Span
-from kuryrctl.core.policy.clients import (
-    Client,
-    Door,
-    ajar,
-    opens_by_address,
-    own_gates,
-    own_key,
-    reachable,
-    sorted_out,
-)
+from kuryrctl.core.policy.clients import Client, own_key
+from kuryrctl.core.policy.doors import Door, Rules, ajar, own_gates, reachable, sorted_out
 from kuryrctl.core.policy.index import Changes, Index
 from kuryrctl.core.policy.ranges import Ranges
 from kuryrctl.core.policy.sets import Sets
@@ -28,6 +21,8 @@ from kuryrctl.core.specs import Key
 
 OwnGate: TypeAlias = tuple[Address, Gate, Span]
 """A pod's address, the gate by which it reaches itself, the port behind it."""
+OwnGates = Callable[[Client, str], Mapping[Address, Sequence[tuple[Gate, Span]]]]
+"""The gates of a Service by which single pods of a client reach themselves, with the ports behind, by address."""
 
 
 class Reach:
@@ -92,8 +87,9 @@ class Reach:
             self._look(name, changes)
         for id_ in changes.egress:
             self._turn_openers(id_, changes.services)
+        own_gates_of = cache(self._own_gates)
         for uid in changes.endpoints:
-            self._turn_own(uid, changes)
+            self._turn_own(uid, own_gates_of, changes)
 
     def _turn_openers(self, id_: str, looked_at: set[str]) -> None:
         """Find what an egress that came or went opens now, of the Services that were not looked at."""
@@ -101,8 +97,9 @@ class Reach:
         before = self._open_to.of(id_) - looked_at
         opened: set[str] = set()
         if egress is not None:
+            rules = Rules(egress.entries)
             others = ((name, doors) for name, doors in self._doors.items() if name not in looked_at)
-            opened = {name for name, doors in others if ajar(doors, egress.entries, peers)}
+            opened = {name for name, doors in others if ajar(doors, rules, peers)}
         for name in before - opened:
             self._close(name, id_)
         for name in opened - before:
@@ -119,14 +116,11 @@ class Reach:
     def _openers_of(self, view: View) -> set[str]:
         """The egress (ids) that may allow the first endpoint of one of the fronts."""
         index = self._index
-        firsts = {where for front in view.fronts for _, where in front.backends[:1]}
-        classes = {pods for where in firsts for pods in index.classes_at(where)}
+        firsts = {front.backends[0] for front in view.fronts if front.backends}
+        classes = {pods for _, where in firsts for pods in index.classes_at(where)}
         terms = {term for pods in classes for term in index.peers.terms_of(pods)}
         found = {id_ for term in terms for id_ in index.egress.naming.of(term)}
-        for how, ids in index.egress.by_address.items():
-            if opens_by_address(how, view):
-                found |= ids
-        return found
+        return found.union(*(index.egress.opening(span, where) for span, where in firsts))
 
     def _look(self, name: str, changes: Changes) -> None:
         before, now, turned = self._services.look(name)
@@ -163,17 +157,17 @@ class Reach:
         if not new:
             del self._hairpins_of[name]
 
-    def _turn_own(self, uid: str, changes: Changes) -> None:
+    def _turn_own(self, uid: str, own_gates_of: OwnGates, changes: Changes) -> None:
         pods = self._index.class_of(uid)
         before = self.own.pop(self.own_keys.pop(uid, ""), ())
         now: tuple[OwnGate, ...] = ()
         if pods is not None and pods.client is not None:
-            entries = self._index.carriers.clients[pods.client].entries
+            client = self._index.carriers.clients[pods.client]
             now = tuple(
                 (where, gate, span)
                 for where in self._index.addresses(uid)
                 for name in sorted(self._services.at(where))
-                for gate, span in own_gates(self._doors.get(name, ()), where, entries, self._index.peers)
+                for gate, span in own_gates_of(client, name).get(where, ())
             )
         if now:
             key = self.own_keys[uid] = own_key(uid)
@@ -184,4 +178,7 @@ class Reach:
             changes.pods.add(uid)
 
     def _reachable(self, client: Client, name: str) -> tuple[Gate, ...]:
-        return reachable(self._doors.get(name, ()), client.entries, self._index.peers)
+        return reachable(self._doors.get(name, ()), client.rules, self._index.peers)
+
+    def _own_gates(self, client: Client, name: str) -> Mapping[Address, Sequence[tuple[Gate, Span]]]:
+        return own_gates(self._doors.get(name, ()), client.rules, self._index.peers)

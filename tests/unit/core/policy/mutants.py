@@ -14,8 +14,9 @@ import pytest
 
 from kuryrctl.core.cluster import Pod
 from kuryrctl.core.config import ServiceOptions
-from kuryrctl.core.policy import allowance, clients, compiler, entries, guards, index, peers, reach, rulebook, vips
+from kuryrctl.core.policy import allowance, compiler, doors, entries, guards, index, peers, reach, rulebook, vips
 from kuryrctl.core.policy.allowance import Allowance, Span
+from kuryrctl.core.policy.doors import Door, Rules
 from kuryrctl.core.policy.entries import Entry, Parsed
 from kuryrctl.core.policy.lines import Lines
 from kuryrctl.core.policy.model import Direction, IPBlock, NetworkPolicy, Peer, PolicyPort, PolicyRule
@@ -268,10 +269,12 @@ def _no_node_port(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a VIP's rule comes when the first endpoint is allowed")
 def _too_early(patch: pytest.MonkeyPatch) -> None:
-    right = clients.reachable
+    right = doors.reachable
 
-    def reachable(doors: list[clients.Door], *about: Any) -> tuple[vips.Gate, ...]:
-        return tuple(gate for gate, behind in doors if any(right([(gate, (alike,))], *about) for alike in behind))
+    def reachable(behind_gates: list[Door], *about: Any) -> tuple[vips.Gate, ...]:
+        return tuple(
+            gate for gate, behind in behind_gates if any(right([(gate, (alike,))], *about) for alike in behind)
+        )
 
     patch.setattr(reach, "reachable", reachable)
 
@@ -283,21 +286,21 @@ def _never(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a VIP's rule asks one rule alone to allow all endpoints")
 def _one_rule(patch: pytest.MonkeyPatch) -> None:
-    right = clients.reachable
+    right = doors.reachable
 
-    def reachable(doors: list[clients.Door], entries: tuple[Entry, ...], *about: Any) -> tuple[vips.Gate, ...]:
-        return right(doors, entries[:1], *about)
+    def reachable(behind_gates: list[Door], rules: Rules, *about: Any) -> tuple[vips.Gate, ...]:
+        return right(behind_gates, Rules(rules.entries[:1]), *about)
 
     patch.setattr(reach, "reachable", reachable)
 
 
 @mutant("a VIP's rule has the endpoints' port")
 def _target_port(patch: pytest.MonkeyPatch) -> None:
-    right = clients.reachable
+    right = doors.reachable
 
-    def reachable(doors: list[clients.Door], *about: Any) -> tuple[vips.Gate, ...]:
-        ports = {gate: behind[0].span for gate, behind in doors if behind}
-        return tuple((gate[0], ports[gate]) for gate in right(doors, *about))
+    def reachable(behind_gates: list[Door], *about: Any) -> tuple[vips.Gate, ...]:
+        ports = {gate: behind[0].span for gate, behind in behind_gates if behind}
+        return tuple((gate[0], ports[gate]) for gate in right(behind_gates, *about))
 
     patch.setattr(reach, "reachable", reachable)
 
@@ -309,7 +312,7 @@ def _with_services(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a pod does not reach itself through a VIP")
 def _no_own(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reach, "own_gates", lambda *about: ())
+    patch.setattr(reach, "own_gates", lambda *about: {})
 
 
 @mutant("the VIP as a source is refused")

@@ -197,7 +197,7 @@ class Policies:
 
     def _touched(self, changes: Changes) -> Touched:
         self._settle(changes)
-        self._rulebook.forget()
+        self._rulebook.forget(changes)
         for key in changes.groups:
             self._groups.pop(key, None)
         return Touched(frozenset(changes.pods), frozenset(changes.groups))

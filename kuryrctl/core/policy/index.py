@@ -13,7 +13,7 @@ from kuryrctl.core.cluster import FINISHED_PHASES, Namespace, Pod
 from kuryrctl.core.policy.carriers import Carriers
 from kuryrctl.core.policy.clients import client_key
 from kuryrctl.core.policy.egress import EgressInUse
-from kuryrctl.core.policy.entries import Parsed, parse
+from kuryrctl.core.policy.entries import Egress, Parsed, parse
 from kuryrctl.core.policy.model import Direction, NetworkPolicy
 from kuryrctl.core.policy.peers import (
     EVERY_POD,
@@ -103,6 +103,11 @@ class Index:
             named = (self.policies[name] for name in pods.ingress)
             return next(policy for policy in named if _ingress_key(policy, pods) == key), pods.ports
         return None
+
+    def egress_of(self, key: Key) -> Egress | None:
+        """The egress rules of a group of them; None: it is none."""
+        name = self.owner.get(key)
+        return self.policies[name].egress if name is not None and key == self.policies[name].egress_key else None
 
     def addresses(self, uid: str) -> tuple[Address, ...]:
         """A pod's addresses; none where it has none yet, or is none of ours."""

@@ -14,7 +14,7 @@ from kuryrctl.core.policy.allowance import Allowance, Allowed, Span, Spans, put_
 from kuryrctl.core.policy.clients import Client, at
 from kuryrctl.core.policy.entries import Egress, Entry, span_of
 from kuryrctl.core.policy.guards import Guards
-from kuryrctl.core.policy.index import Index
+from kuryrctl.core.policy.index import Changes, Index
 from kuryrctl.core.policy.lines import Lines, allowing
 from kuryrctl.core.policy.model import Direction
 from kuryrctl.core.policy.nodes import Nodes
@@ -25,7 +25,7 @@ from kuryrctl.core.specs import Key
 
 
 class Rulebook:
-    """See the module. `lines` is right for the index as it is now, if `forget` was called at its last change."""
+    """See the module. `lines` is right for the index as it is now, if `forget` was called at every change of it."""
 
     def __init__(self, config: Config, index: Index, reach: Reach, nodes: Nodes, guards: Guards) -> None:
         given = {network(cidr)[0] for cidr in config.pod_network.cidrs}
@@ -38,11 +38,17 @@ class Rulebook:
         self._reach = reach
         self._nodes = nodes
         self._guards = guards
-        self.forget()
-
-    def forget(self) -> None:
-        """Something changed."""
         self._egress: dict[str, Allowed] = {}
+        self._forget_lines()
+
+    def forget(self, changes: Changes) -> None:
+        """Something changed: these groups may say something else now, those of other egress rules do not."""
+        touched = filter(None, map(self._index.egress_of, changes.groups))
+        for id_ in chain(changes.egress, (egress.id for egress in touched)):
+            self._egress.pop(id_, None)
+        self._forget_lines()
+
+    def _forget_lines(self) -> None:
         self._egress_lines: dict[str, Lines] = {}
         self._client_lines: dict[Client, Lines] = {}
         self._vip_lines: dict[tuple[tuple[int, Span, Ranges], ...], Lines] = {}
@@ -72,9 +78,9 @@ class Rulebook:
         return Lines(allowing(put_together(allowances), Direction.INGRESS, self._versions))
 
     def _of_egress(self, key: Key) -> Lines | None:
-        if key not in self._index.owner:
+        egress = self._index.egress_of(key)
+        if egress is None:
             return None
-        egress = self._index.policies[self._index.owner[key]].egress
         if egress.id not in self._egress_lines:
             self._egress_lines[egress.id] = Lines(allowing(self._allowed(egress), Direction.EGRESS, self._versions))
         return self._egress_lines[egress.id]

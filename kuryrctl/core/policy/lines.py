@@ -63,7 +63,7 @@ class Lines:
         """The same, of a group that had these rules, by the lines `before`: what stays is the same object."""
         new, places = _step(before, self)
         pool = (*rules, *(line.rule(group) for line in new))
-        return tuple([pool[place] for place in places])
+        return tuple(map(pool.__getitem__, places))
 
 
 def allowing(allowed: Allowed, direction: Direction, versions: Iterable[int]) -> Iterator[Line]:

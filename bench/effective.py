@@ -10,13 +10,12 @@ turns. Needs a running lab whose nodes nobody else works on.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bench.beam import Beam
+from bench.beam import TIMEOUT_S, Beam
 from bench.command import main
 from bench.measure import in_turns
 from bench.result import Measure, Result
@@ -31,7 +30,6 @@ from kuryrctl.lab.network import chassis, vm
 from tests.functional.lab import Lab, addresses, wait_for
 
 GOAL_RATIO: Final = 2.0
-TIMEOUT_S: Final = 30.0
 CLIENT, SERVER, PORT = "client", "server", 8081
 FRIEND, STRANGER = "friend", "stranger"
 CLIENT_NODE, SERVER_NODE = vm.NODE, next(node for node in NODES if node != vm.NODE)
@@ -105,12 +103,7 @@ def site() -> Iterator[dict[str, Callable[[], dict[str, float]]]]:
 
 def in_and_out(beam: Beam, change: Change) -> dict[str, float]:
     """Milliseconds from the call's start to the first datagram that passes, then to the first that no longer does."""
-    start = time.monotonic()
-    change(True)
-    opened_s = beam.opened_s(start, TIMEOUT_S) - start
-    start = time.monotonic()
-    change(False)
-    return {"open": opened_s * 1e3, "close": (beam.closed_s(start, TIMEOUT_S) - start) * 1e3}
+    return {"open": beam.opened_ms(lambda: change(True)), "close": beam.closed_ms(lambda: change(False))}
 
 
 def by_label(kube: Kube, namespace: str) -> Change:

@@ -35,6 +35,7 @@ BENCHMARKS = (
     Bench("add", 1, 40, lab=True),
     Bench("rollout", 1, 30, lab=True),
     Bench("effective", 5, 1, lab=True),
+    Bench("service", 3, 8, lab=True),
     Bench("policies", 1),
     Bench("verify", 1, 2_000),
     Bench("relabel", 2, 100),

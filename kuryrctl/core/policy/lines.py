@@ -6,8 +6,9 @@ Does not know: policies, pods, which groups exist.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -17,6 +18,9 @@ from kuryrctl.core.policy.ranges import Ranges, cidrs, covers
 from kuryrctl.core.specs import Key, RuleSpec
 
 ETHERTYPES = {4: "IPv4", 6: "IPv6"}
+
+
+InOrder = Callable[[tuple[RuleSpec, ...]], tuple[RuleSpec, ...]]
 
 
 class Line(Struct, frozen=True, gc=False):
@@ -61,9 +65,8 @@ class Lines:
 
     def rules_after(self, before: Lines, rules: tuple[RuleSpec, ...], group: Key) -> tuple[RuleSpec, ...]:
         """The same, of a group that had these rules, by the lines `before`: what stays is the same object."""
-        new, places = _step(before, self)
-        pool = (*rules, *(line.rule(group) for line in new))
-        return tuple(map(pool.__getitem__, places))
+        new, in_order = _step(before, self)
+        return in_order((*rules, *[line.rule(group) for line in new]))
 
 
 def allowing(allowed: Allowed, direction: Direction, versions: Iterable[int]) -> Iterator[Line]:
@@ -73,11 +76,14 @@ def allowing(allowed: Allowed, direction: Direction, versions: Iterable[int]) ->
 
 
 @lru_cache(maxsize=64)
-def _step(before: Lines, now: Lines) -> tuple[tuple[Line, ...], tuple[int, ...]]:
-    """The lines that were not there before, and where each line is among those before with the new ones after them."""
+def _step(before: Lines, now: Lines) -> tuple[tuple[Line, ...], InOrder]:
+    """The lines that were not there before, and what picks the rules of `now` from those before and the new ones."""
     new = tuple(line for id_, line in now.by_id.items() if id_ not in before.by_id)
     places = {id_: place for place, id_ in enumerate((*before.by_id, *(line.id for line in new)))}
-    return new, tuple(places[id_] for id_ in now.by_id)
+    wanted = [places[id_] for id_ in now.by_id]
+    if len(wanted) < 2:  # of one place, itemgetter gives no tuple
+        return new, lambda pool: tuple(pool[place] for place in wanted)
+    return new, itemgetter(*wanted)
 
 
 def _of_version(allowed: Allowed, direction: str, version: int) -> Iterator[Line]:

@@ -23,7 +23,7 @@ class Operator(StrEnum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
-class Requirement(Struct, frozen=True):
+class Requirement(Struct, frozen=True, gc=False):
     """One condition on one key. `values` is empty for Exists and DoesNotExist."""
 
     key: str
@@ -43,7 +43,7 @@ class Requirement(Struct, frozen=True):
                 return labels.get(self.key) not in self.values
 
 
-class Selector(Struct, frozen=True):
+class Selector(Struct, frozen=True, gc=False):
     """All requirements must hold; none: everything matches."""
 
     requirements: tuple[Requirement, ...] = ()

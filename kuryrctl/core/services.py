@@ -54,7 +54,7 @@ class Service(Struct, frozen=True, weakref=True):
         return f"{self.namespace}/{self.name}"
 
 
-class Endpoint(Struct, frozen=True):
+class Endpoint(Struct, frozen=True, gc=False):
     """Who answers for a Service; `pod_uid` is empty where the target is no pod or not named."""
 
     addresses: tuple[str, ...]

@@ -57,7 +57,7 @@ class RouterInterfaceSpec(Struct, frozen=True, tag="router-interface"):
     subnet: Key
 
 
-class SecurityGroupSpec(Struct, frozen=True, tag="security-group"):
+class SecurityGroupSpec(Struct, frozen=True, tag="security-group", gc=False):
     """A group. Neutron's default egress rules are not desired: only the rule specs of the group are."""
 
     key: Key

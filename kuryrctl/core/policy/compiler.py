@@ -34,7 +34,7 @@ Thing: TypeAlias = Pod | Namespace | Node | KuryrNode | NetworkPolicy | Service 
 """Whatever groups, rules or group lists depend on."""
 
 
-class Group(Struct, frozen=True):
+class Group(Struct, frozen=True, gc=False):
     """A group that should exist, with all its rules, sorted by key."""
 
     spec: SecurityGroupSpec

@@ -21,7 +21,7 @@ ByAddress: TypeAlias = tuple[bool, tuple[tuple[int, Ranges], ...], Spans, bool]
 """Whether anybody is allowed, or else which addresses; on which ports; whether on named ones, too."""
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One rule of a policy: any of the peers, on any of the ports.
 
     Peers: `anybody`, `addresses` by IP version, `terms`. Ports: `spans`, and `names`: for ingress those of the selected
@@ -52,7 +52,7 @@ class Entry(Struct, frozen=True):
         return (*self.spans, *(span_of(port) for port in ports if port[:2] in self.names))
 
 
-class Egress(Struct, frozen=True):
+class Egress(Struct, frozen=True, gc=False):
     """All egress rules of a policy; `id` is the same for the same meaning, whoever's policy it is."""
 
     id: str
@@ -72,7 +72,7 @@ class Egress(Struct, frozen=True):
         )
 
 
-class Parsed(Struct, frozen=True):
+class Parsed(Struct, frozen=True, gc=False):
     """A policy and its entries. `names`: all named ports of its ingress rules."""
 
     policy: NetworkPolicy

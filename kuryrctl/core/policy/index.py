@@ -27,7 +27,7 @@ from kuryrctl.core.policy.peers import (
     namespace_key,
 )
 from kuryrctl.core.policy.ranges import Ranges, address
-from kuryrctl.core.policy.sets import Sets
+from kuryrctl.core.policy.sets import Few, Sets
 from kuryrctl.core.policy.vips import Address
 from kuryrctl.core.specs import Key
 
@@ -73,7 +73,7 @@ class Index:
         self._classes_in: Sets[str, PodClass] = Sets()
         self._named: Sets[PortName, PodClass] = Sets()
         self._addresses: dict[str, tuple[Address, ...]] = {}
-        self._at: dict[Address, tuple[str, ...]] = {}
+        self._at: Few[Address, str] = Few()
 
     # Questions -------------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class Index:
 
     def pods_at(self, where: Address) -> tuple[str, ...]:
         """The uids of the pods that report this address."""
-        return self._at.get(where, ())
+        return self._at.of(where)
 
     def class_of(self, uid: str) -> PodClass | None:
         """The pods that this one is like; None: it is none of ours."""
@@ -178,13 +178,11 @@ class Index:
         self, uid: str, ips: tuple[str, ...], old: PodClass | None, new: PodClass | None, changes: Changes
     ) -> None:
         """A pod's address or class changed: look again at who depends on it."""
-        before, now = self.addresses(uid), tuple(map(address, ips))
-        for where in set(before) - set(now):
-            self._at[where] = tuple(other for other in self._at[where] if other != uid)
-            if not self._at[where]:
-                del self._at[where]
-        for where in set(now) - set(before):
-            self._at[where] = (*self.pods_at(where), uid)
+        before, now = self.addresses(uid), tuple(dict.fromkeys(map(address, ips)))
+        for where in before:
+            self._at.take(where, uid)
+        for where in now:
+            self._at.put(where, uid)
         self._addresses[uid] = now
         if new is None:
             del self._addresses[uid]
@@ -198,9 +196,10 @@ class Index:
     def _class(self, pod: Pod) -> PodClass:
         ports = named_ports(pod)
         id_ = _class_id(pod.namespace, pod.labels, ports)
-        if id_ not in self._classes:
-            self._classes[id_] = PodClass(pod.namespace, pod.labels, ports)
-        return self._classes[id_]
+        known = self._classes.get(id_)
+        if known is None:
+            known = self._classes[id_] = PodClass(pod.namespace, pod.labels, ports)
+        return known
 
     def _refresh(self, pods: PodClass, changes: Changes) -> None:
         """Bring what follows for a class up to date; without pods nothing does."""

@@ -35,7 +35,7 @@ EVERY_POD: Key = "security-group/peer/all"
 _EVERYTHING = Selector()
 
 
-class Term(Struct, frozen=True):
+class Term(Struct, frozen=True, gc=False):
     """The pods that a peer names; `id` is the same for the same meaning."""
 
     id: str

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kuryrctl.core.policy.allowance import PORT_MAX, Span
 from kuryrctl.core.policy.ranges import address
-from kuryrctl.core.policy.sets import Sets
+from kuryrctl.core.policy.sets import Few
 from kuryrctl.core.services import Endpoint, EndpointSlice, Service, ServicePort
 
 Address: TypeAlias = tuple[int, int]
@@ -83,7 +83,7 @@ class Services:
         self._slices: dict[str, dict[str, EndpointSlice]] = defaultdict(dict)
         self._service_of: dict[str, str] = {}
         self._views: dict[str, View] = {}
-        self._at: Sets[Address, str] = Sets()
+        self._at: Few[Address, str] = Few()
         self._translations: Counter[Translation] = Counter()
 
     def put(self, thing: Service | EndpointSlice) -> set[str]:

@@ -101,17 +101,11 @@ class Reach:
             others = ((name, doors) for name, doors in self._doors.items() if name not in looked_at)
             opened = {name for name, doors in others if ajar(doors, rules, peers)}
         for name in before - opened:
-            self._close(name, id_)
+            self._open_to.take(id_, name)
+            self._openers.take(name, id_)
         for name in opened - before:
-            self._open(name, id_)
-
-    def _open(self, name: str, egress: str) -> None:
-        self._open_to.put(egress, name)
-        self._openers.put(name, egress)
-
-    def _close(self, name: str, egress: str) -> None:
-        self._open_to.take(egress, name)
-        self._openers.take(name, egress)
+            self._open_to.put(id_, name)
+            self._openers.put(name, id_)
 
     def _openers_of(self, view: View) -> set[str]:
         """The egress (ids) that may allow the first endpoint of one of the fronts."""
@@ -130,11 +124,12 @@ class Reach:
         for where in before.endpoints | now.endpoints:
             changes.endpoints.update(self._index.pods_at(where))
         self._turn_hairpins(name, before, now, changes)
-        openers, before_openers = self._openers_of(now), set(self._openers.of(name))
+        openers, before_openers = self._openers_of(now), self._openers.of(name)
         for id_ in before_openers - openers:
-            self._close(name, id_)
+            self._open_to.take(id_, name)
         for id_ in openers - before_openers:
-            self._open(name, id_)
+            self._open_to.put(id_, name)
+        self._openers.turn(name, openers)
         clients_of = self._index.carriers.clients_of
         for client in {each for id_ in openers | before_openers for each in clients_of(id_)}:
             if not client.asked or client.turn(name, self._reachable(client, name)):

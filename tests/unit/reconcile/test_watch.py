@@ -15,11 +15,12 @@ from kuryrctl.core import names
 from kuryrctl.core.cluster import Namespace, Pod
 from kuryrctl.core.errors import Unavailable
 from kuryrctl.core.kinds import Kind
+from kuryrctl.core.services import EndpointSlice, Service
 from kuryrctl.kube import Changed, Kube, Lease
 from kuryrctl.reconcile import leadership
 from kuryrctl.reconcile.leadership import Following, Keeper, Leading
 from kuryrctl.reconcile.turn import Done
-from kuryrctl.reconcile.watch import WATCHED, may_have_company
+from kuryrctl.reconcile.watch import WATCHED, lack_endpoints, may_have_company
 from tests.fakes.kube import FakeKube
 from tests.unit.reconcile.site import Site, eventually
 
@@ -64,12 +65,26 @@ POD = Pod("shop", "web-0", "uid-1", node="node1")
         (Changed(Kind.POD, POD), True),
         (Changed(Kind.POD, replace(POD, ips=("10.65.0.5",))), False),
         (Changed(Kind.NAMESPACE, Namespace("shop", "uid-2")), False),
+        (Changed(Kind.ENDPOINT_SLICE, EndpointSlice("shop", "web-1", "uid-4", "web")), True),
         (Done("cloud", ()), False),
     ],
 )
-def test_only_new_pods_wait_for_others(message: object, waits: bool) -> None:
+def test_only_new_pods_and_slices_wait_for_others(message: object, waits: bool) -> None:
     """What a pod with a port gets by a new label is a call of its own: waiting would only make it later."""
     assert may_have_company(message) is waits
+
+
+def test_a_new_service_waits_for_its_first_slice() -> None:
+    new = Changed(Kind.SERVICE, Service("shop", "web", "uid-3"))
+    theirs, its = (
+        Changed(Kind.ENDPOINT_SLICE, EndpointSlice("shop", f"{name}-1", "uid-4", name)) for name in ("db", "web")
+    )
+    by_hand = Changed(Kind.SERVICE, Service("shop", "web", "uid-3", selects=False))
+    going = Changed(Kind.SERVICE, new.object, deleted=True)
+    assert lack_endpoints([new], ()) and lack_endpoints([new, theirs], ())
+    assert not lack_endpoints([new, its], ()) and not lack_endpoints([its, theirs, new], ())
+    assert not lack_endpoints([new], {"shop/web"})
+    assert not lack_endpoints([by_hand, going, theirs], ())
 
 
 def test_a_once_run_shares_calls_the_same_way() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from kuryrctl.cloud import Neutron, Transport
 from kuryrctl.cloud.session import open_session
+from kuryrctl.lab.layout import Layout
+from kuryrctl.lab.process import Processes
 from tests.contract.cloud.services import Services
 from tests.contract.cloud.world import NODE1, NODE2, Recording, World
 from tests.fakes.neutron import ADMIN, MEMBER, FakeNeutron
@@ -25,6 +31,16 @@ def fake_world() -> World:
     octavia = FakeOctavia(engine)
     world.services = Services(world, octavia, *(FakeOctavia(each) for each in (member, other, admin)))
     world.services.clock, world.services.sleep = octavia.clock, octavia.sleep
+
+    @contextmanager
+    def at_work() -> Iterator[None]:
+        rules = octavia.cloud.rules
+        rules.active_s, before = 3600.0, rules.active_s
+        yield
+        rules.active_s = before
+        octavia.sleep(3600.0)
+
+    world.services.at_work = at_work
     return world
 
 
@@ -35,7 +51,21 @@ def real_world() -> World:
     world = _world(engine, member, other, admin, Neutron(engine).find_network("public").id)
     world.services = Services(world, *(session.octavia for session in sessions if session.octavia))
     world.services.clock, world.services.sleep = time.monotonic, time.sleep
+    world.services.at_work = _unheard
     return world
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """The lab's Octavia does not hear what its provider has done; that waits 5 s for it (octavia_lib's driver_lib)."""
+    session = str(Processes(Layout.of(os.environ)).pid("octavia"))
+    told = subprocess.run(["pgrep", "-s", session, "-f", "status_listener"], capture_output=True, text=True, check=True)
+    (listener,) = map(int, told.stdout.split())
+    os.kill(listener, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(listener, signal.SIGCONT)
 
 
 def _world(engine: Transport, member: Transport, other: Transport, admin: Transport, external: str) -> World:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,10 +42,12 @@ CIDR, GATEWAY, POOL = "10.92.0.0/24", "10.92.0.254", ("10.92.0.200", "10.92.0.25
 
 
 class Services:
-    """One Octavia (fake or real) beside the world's Neutron. `clock` and `sleep` are those that it is waited for by."""
+    """One Octavia (fake or real) beside the world's Neutron. `clock` and `sleep` are those that it is waited for by;
+    while `at_work` lasts, nothing that is changed is done."""
 
     clock: Callable[[], float]
     sleep: Callable[[float], None]
+    at_work: Callable[[], AbstractContextManager[None]]
     vip_port: str
 
     def __init__(self, world: World, octavia: Transport, member: Transport, other: Transport, admin: Transport) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from kuryrctl.core.balancers import LoadBalancer
@@ -168,6 +170,23 @@ def test_ovn_gives_up_a_pool_whose_persistence_changes_without_its_admin_state(s
     services.raw("PUT", f"/pools/{pool}", {"pool": {"session_persistence": {"type": "SOURCE_IP"}}})
 
     services.until(lambda: services.observed()[tree.id].pools[0].provisioning_status == "ERROR")
+
+
+def test_one_change_at_a_time(services: Services) -> None:
+    tree = _made(services, services.listener(80, *TWO))
+    body = {"loadbalancer_id": tree.id, "protocol": "TCP", "protocol_port": 81}
+    with services.at_work():
+        assert services.raw("POST", "/listeners", {"listener": body}).status == 201
+        refused = (
+            services.raw("POST", "/listeners", {"listener": {**body, "protocol_port": 82}}),
+            services.raw("PUT", f"/pools/{tree.pools[0].id}/members", {"members": []}),
+            services.raw("DELETE", f"/loadbalancers/{tree.id}?cascade=true"),
+        )
+    for answer in refused:
+        assert answer.status == 409, answer
+        assert re.search("is immutable|Invalid state PENDING_", answer.json["faultstring"])
+    services.active(tree.id)
+    assert _ports(services.observed()[tree.id]) == {("TCP", 80), ("TCP", 81)}
 
 
 def test_members_go_to_none_and_come_back(services: Services) -> None:

@@ -106,7 +106,9 @@ def _octavia(error: type[KuryrError], code: str, hint: str = "") -> Meaning:
 
 _QUOTA_MET = _octavia(Quota, BALANCER_QUOTA, "openstack loadbalancer quota set raises it")
 _UNSUPPORTED = _octavia(
-    Invalid, "OCT-UNSUPPORTED", "another provider may be able to: openstack loadbalancer provider list"
+    Invalid,
+    "OCT-UNSUPPORTED",
+    "kuryrctl service lint says what the provider cannot; another may: openstack loadbalancer provider list",
 )
 _OCTAVIA = (
     (409, "is immutable|Invalid state .* of loadbalancer", _octavia(Retryable, PENDING)),

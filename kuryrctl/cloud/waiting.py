@@ -144,7 +144,7 @@ def in_error(name: str, parts: list[str]) -> Conflict:
         f"{name} is in ERROR{where}",
         code="OCT-ERROR",
         owner=Owner.OCTAVIA,
-        hint="the log of Octavia's provider says why",
+        hint="the log of Octavia's provider says why; kuryrctl service sync --repair makes it anew",
     )
 
 

@@ -85,23 +85,25 @@ class StatusServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 def hear_after_the_api() -> None:
-    """Let a driver's word on an object wait until the API has committed what it wrote on it.
+    """Let a driver's word on a load balancer wait until the API has committed what it wrote.
 
     The API calls the driver inside the transaction that says PENDING_UPDATE. A driver that is done before the commit
     is heard too early: the agent reads ACTIVE, sees nothing to change, and PENDING_UPDATE is then committed and stays.
+    That transaction locks the load balancer's row at its begin, and writes those of listeners and pools at its end.
     Octavia's own server never meets this, because it forks for every word, which takes longer than the commit.
     """
     from octavia.api.drivers.driver_agent import driver_updater
 
-    process = driver_updater.DriverUpdater._process_status_update
+    update = driver_updater.DriverUpdater.update_loadbalancer_status
 
-    def _process_status_update(self, repository, name, record, **options):  # type: ignore[no-untyped-def]  # untyped
+    def update_loadbalancer_status(self, status):  # type: ignore[no-untyped-def]  # untyped upstream
+        ids = [each["id"] for each in status.get("loadbalancers", ())]
+        row = self.loadbalancer_repo.model_class.id
         with self.db_session.begin():
-            row = self.db_session.query(repository.model_class.id).filter_by(id=record.get("id"))
-            row.with_for_update().first()
-        return process(self, repository, name, record, **options)
+            self.db_session.query(row).filter(row.in_(ids)).with_for_update().all()
+        return update(self, status)
 
-    driver_updater.DriverUpdater._process_status_update = _process_status_update
+    driver_updater.DriverUpdater.update_loadbalancer_status = update_loadbalancer_status
 
 
 def start_octavia_agent(config_file: str) -> None:

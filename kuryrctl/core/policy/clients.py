@@ -24,26 +24,23 @@ from kuryrctl.core.specs import Key
 class Client:
     """Pods whose egress policies say the same, whoever's they are: `egress` and `rules` are that, `keys` their groups.
 
-    `vips`: the addresses of the gates that they may reach, by IP version and port. Until somebody asks, nobody knows.
+    `vips`: the addresses of the gates that they may reach, by IP version and port, once somebody has `asked`.
     """
 
-    __slots__ = ("_gates", "_open", "egress", "keys", "rules", "vips")
+    __slots__ = ("_gates", "_open", "asked", "egress", "keys", "rules", "vips")
 
     def __init__(self, egress: Iterable[Egress]) -> None:
         self.egress = tuple(egress)
         self.rules = Rules(entry for each in self.egress for entry in each.entries)
         self.keys: set[Key] = set()
         self.vips: dict[tuple[int, Span], Ranges] = {}
-        self._gates: dict[str, tuple[Gate, ...]] | None = None
+        self.asked = False
+        self._gates: dict[str, tuple[Gate, ...]] = {}
         self._open: Counter[Gate] = Counter()
-
-    @property
-    def asked(self) -> bool:
-        """Whether somebody asked."""
-        return self._gates is not None
 
     def learn(self, gates: Mapping[str, tuple[Gate, ...]]) -> None:
         """The reachable gates of all Services, by name."""
+        self.asked = True
         self._gates = dict(gates)
         self._open = Counter(gate for each in gates.values() for gate in each)
         numbers: dict[tuple[int, Span], list[Range]] = defaultdict(list)
@@ -53,11 +50,10 @@ class Client:
 
     def turn(self, service: str, gates: tuple[Gate, ...]) -> bool:
         """The reachable gates of one Service from now on; whether they are others than before."""
-        known = self._gates or {}
-        before = known.get(service, ())
+        before = self._gates.get(service, ())
         if gates == before:
             return False
-        known[service] = gates
+        self._gates[service] = gates
         self._open.update(gates)
         self._open.subtract(before)
         for gate in {*before, *gates}:

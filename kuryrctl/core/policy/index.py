@@ -39,7 +39,7 @@ class Changes:
     """What follows from a change: `pods` (uids) and `groups` as in `compiler.Touched`.
 
     The rest is to be looked at again: `egress` (ids) that no policy said before, or none says now; `services`, those at
-    the `addresses`, those of the `namespaces`; `endpoints`: pods (uids) that may need rules to reach themselves.
+    the `addresses`; `endpoints`: pods (uids) that may need rules to reach themselves.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,6 @@ class Changes:
         self.egress: set[str] = set()
         self.services: set[str] = set()
         self.addresses: set[Address] = set()
-        self.namespaces: set[str] = set()
         self.endpoints: set[str] = set()
 
 
@@ -265,7 +264,7 @@ class Index:
             self._touch(policy, changes)
         for pods in self._classes_in.of(name):
             self._refresh(pods, changes)
-        changes.namespaces.add(name)
+            changes.addresses.update(where for uid in pods.pods for where in self.addresses(uid))
 
     def put_policy(self, policy: NetworkPolicy, changes: Changes) -> None:
         """A policy came or changed."""

@@ -80,9 +80,6 @@ class Reach:
         """Look again at what the changes concern. The last thing to do for every change."""
         for where in changes.addresses:
             changes.services.update(self._services.at(where))
-        if changes.namespaces:
-            names = self._services.names()
-            changes.services.update(name for name in names if name.partition("/")[0] in changes.namespaces)
         for name in changes.services:
             self._look(name, changes)
         for id_ in changes.egress:

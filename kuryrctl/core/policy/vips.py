@@ -136,10 +136,6 @@ class Services:
         """A Service's view, as last looked at."""
         return self._views.get(name, View())
 
-    def names(self) -> Iterable[str]:
-        """The Services that there are."""
-        return self._services
-
     def translations(self) -> Iterable[Translation]:
         """What any Service's VIP turns which port into."""
         return self._translations

@@ -40,6 +40,13 @@ def test_a_listener_comes_with_its_pool_and_its_members(services: Services) -> N
     }
 
 
+def test_sctp_is_accepted(services: Services) -> None:
+    tree = _made(services, services.listener(7000, *TWO, protocol="SCTP"))
+
+    assert _ports(tree) == {("SCTP", 7000)} and statuses(tree) == {"ACTIVE"}
+    assert [addresses(pool) for pool in tree.pools] == [list(TWO)]
+
+
 def test_a_listener_whose_creation_broke_off_is_finished_and_nothing_of_it_doubled(services: Services) -> None:
     _made(services, services.listener(80, *TWO))
     step = services.create(services.listener(443, *TWO))

@@ -272,7 +272,10 @@ class PortMaker:
 
 
 def bring(client: Client, log: Log, step: Step, port: Port, ids: Mapping[Key, str]) -> Port | KuryrError:
-    """Make an existing port's managed fields and tags what the step's spec says; the port afterwards, or the fault."""
+    """Make an existing port's managed fields and tags what the step's spec says; the port afterwards, or the fault.
+
+    Neutron answers an update with 200 also where its attempt to bind the port has failed: that is a fault here.
+    """
     spec = spec_of(step)
     what = f"port {port.id} of {step.subject or step.key} not updated"
     call = f"PUT {PORTS.path}/{port.id}"
@@ -295,7 +298,17 @@ def bring(client: Client, log: Log, step: Step, port: Port, ids: Mapping[Key, st
         return error
     except KuryrError as error:
         return error
-    return port
+    return _not_bound(step, port) if port.unbound else port
+
+
+def _not_bound(step: Step, port: Port) -> KuryrError:
+    return Conflict(
+        f"port {port.id} of {step.subject or step.key} has no binding: Neutron cannot bind it to host {port.host}"
+        f" ({port.vif_type})",
+        code="NET-UNBOUND",
+        owner=Owner.NEUTRON,
+        hint=f"openstack network agent list --host {port.host} has to show an agent that is alive and up",
+    )
 
 
 def spec_of(step: Step) -> PortSpec:

@@ -199,7 +199,10 @@ def port_body(spec: PortSpec, ids: Mapping[Key, str]) -> Body:
 
 
 def port_changes(port: Port, spec: PortSpec, ids: Mapping[Key, str]) -> Body:
-    """The managed fields of a port that differ from its spec, for PUT. MAC and addresses are never changed."""
+    """The managed fields of a port that differ from its spec, for PUT. MAC and addresses are never changed.
+
+    A port without a binding is told its host once more: any update makes Neutron try to bind it.
+    """
     wanted: Body = {
         "name": (port.name, spec.name),
         "binding:host_id": (port.host, spec.host),
@@ -208,6 +211,8 @@ def port_changes(port: Port, spec: PortSpec, ids: Mapping[Key, str]) -> Body:
         "description": (port.description, spec.description or port.description),
     }
     changes = {field: after for field, (before, after) in wanted.items() if before != after}
+    if port.unbound:
+        changes["binding:host_id"] = spec.host
     groups = [resolve(ids, group) for group in spec.security_groups]
     if sorted(groups) != sorted(port.security_groups):
         changes["security_groups"] = groups

@@ -45,6 +45,9 @@ class Trunk(Struct, frozen=True, weakref=True):
     sub_ports: tuple[SubPort, ...] = ()
 
 
+_UNBOUND_VIFS = ("unbound", "binding_failed")
+
+
 class Port(Struct, frozen=True, weakref=True):
     """A Neutron port."""
 
@@ -68,6 +71,14 @@ class Port(Struct, frozen=True, weakref=True):
     description: str = ""
     revision_number: int = 0
     created_at: str = ""
+
+    @property
+    def unbound(self) -> bool:
+        """Whether it has a host and no binding: Neutron's attempt failed, or ended with the server that made it.
+
+        Neutron's ML2 tries again with the next update of the port, and never by itself.
+        """
+        return bool(self.host) and self.vif_type in _UNBOUND_VIFS
 
 
 class Network(Struct, frozen=True, weakref=True):

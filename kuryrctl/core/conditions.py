@@ -23,7 +23,6 @@ from kuryrctl.core.ownership import NODE, POD, Claim, Proof
 
 LEGACY_OWNERS = ("kuryr", "trunk:subport")
 LEGACY_NAMES = ("kuryr-pool-port", "available-port")
-_UNBOUND_VIFS = ("unbound", "binding_failed")
 
 
 class Condition(StrEnum):
@@ -164,7 +163,7 @@ class _Join:
         where, whose = self.plugged.get(port.id, (pod.node, pod.uid))
         if (where, whose) != (pod.node, pod.uid):
             yield Condition.IN_USE_ELSEWHERE, f"node {where} has plugged it for pod {whose}"
-        if port.vif_type in _UNBOUND_VIFS:
+        if port.unbound:
             yield Condition.UNBOUND, f"Neutron's binding to {port.host}: {port.vif_type}"
         if held is None:
             yield Condition.PENDING, f"node {pod.node} is not told of it yet"
@@ -190,7 +189,7 @@ class _Join:
             return (Condition.NO_PORT, "its port is gone") if known else (Condition.PENDING, "its port is not made yet")
         if port.host != node.name:
             return Condition.WRONG_HOST, f"the port of node {node.name} is bound to {port.host or 'no host'}"
-        if port.vif_type in _UNBOUND_VIFS:
+        if port.unbound:
             return Condition.UNBOUND, f"Neutron's binding to {port.host}: {port.vif_type}"
         if told is None or told.node_port is None or told.node_port.port_id != port.id:
             return Condition.PENDING, "the node is not told of it yet"

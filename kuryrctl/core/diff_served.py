@@ -217,6 +217,8 @@ def _port_changes(spec: PortSpec, port: Port, key_of: Callable[[str], Key]) -> I
     """MAC and addresses of a port that exists are never changed: what it has is what its pod is told."""
     if port.host != spec.host:
         yield FieldChange("host", port.host, spec.host)
+    elif port.unbound:
+        yield FieldChange("vif_type", port.vif_type, f"bound to {spec.host}")
     if port.device_owner != spec.device_owner:
         yield FieldChange("device_owner", port.device_owner, spec.device_owner)
     if port.device_id != spec.device_id:

@@ -316,6 +316,7 @@ def _of_port(port: Port) -> Fields:
         "device_owner": port.device_owner,
         "device_id": port.device_id,
         "host": port.host,
+        "vif_type": port.vif_type,
         "description": port.description,
         "tags": _set(tag for tag in port.tags if tag.startswith(_OURS)),
     }

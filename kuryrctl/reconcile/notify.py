@@ -30,6 +30,7 @@ REASONS = {
     "QUOTA-SHORT": "KuryrQuotaExceeded",
     "NET-NO-ADDRESS": "KuryrNoFreeAddress",
     "NET-ADDRESS-TAKEN": "KuryrAddressTaken",
+    "NET-UNBOUND": "KuryrPortUnbound",
     "OCT-QUOTA": "KuryrQuotaExceeded",
     "OCT-NO-ADDRESS": "KuryrNoFreeAddress",
     "OCT-ADDRESS-TAKEN": "KuryrAddressTaken",

@@ -148,6 +148,10 @@ class FakeNeutron:
         """Change an object behind everybody's back; its revision grows."""
         self.cloud.rules.update(self.cloud.rules.tables[collection][id_], changes)
 
+    def agents_on(self, *hosts: str) -> None:
+        """Only these hosts have an agent that lives: on others no port is bound any more."""
+        self.cloud.rules.hosts = frozenset(hosts)
+
     def objects(self, collection: str) -> list[Obj]:
         """All objects of a collection (``security_groups``), of every project."""
         return list(self.cloud.rules.tables[collection].values())

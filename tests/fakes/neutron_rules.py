@@ -405,8 +405,10 @@ class Rules:
         changes = {name: value for name, value in body.items() if name not in ("fixed_ips", "mac_address")}
         if "mac_address" in body:
             self._claim_mac(port, body["mac_address"])
+        moved = changes.get("binding:host_id", port["binding:host_id"]) != port["binding:host_id"]
         self.update(port, changes)
-        self._bind(port)
+        if moved or port["binding:vif_type"] != "ovs":
+            self._bind(port)
 
     def delete_port(self, port: Obj) -> None:
         if port["device_owner"] in (ROUTER_INTERFACE, ROUTER_GATEWAY):

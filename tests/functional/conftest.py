@@ -11,9 +11,10 @@ from tests.functional.lab import Lab
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """The running lab, with its engine and agents up before and after."""
+    """The running lab, with its engine and agents up before and after, and nothing in it of tests that were killed."""
     lab = Lab()
     lab.kuryrctl("lab", "engine", "start")
+    lab.sweep()
     yield lab
     lab.kuryrctl("lab", "engine", "start")
     assert lab.chassis_deaths() == [], "an ovs-vswitchd or ovn-controller died during the tests"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -47,6 +48,7 @@ spec:
         args: [netexec, --http-port=8080]
         readinessProbe: {{httpGet: {{path: /hostname, port: 8080}}, periodSeconds: 1}}
 """
+NAMESPACE = "t-{}"
 START_API_SERVER = """
 import os
 from kuryrctl.lab.kubernetes.control_plane import start_api_server
@@ -241,10 +243,16 @@ class Lab:
         finally:
             self.kuryrctl("lab", "engine", "start")
 
+    def sweep(self) -> None:
+        """Remove the namespaces of tests that were killed: the lab's state outlives them, `lab down` included."""
+        names = [each["metadata"]["name"] for each in self.get("namespaces")["items"]]
+        if left := [name for name in names if re.fullmatch(NAMESPACE.format("[0-9a-f]{8}"), name)]:
+            self.kubectl("delete", "namespace", *left, "--wait=true", timeout_s=180)
+
     @contextmanager
     def namespace(self) -> Iterator[str]:
         """A namespace of its own; when it ends, so do its pods and their ports."""
-        name = f"t-{uuid.uuid4().hex[:8]}"
+        name = NAMESPACE.format(uuid.uuid4().hex[:8])
         self.kubectl("create", "namespace", name)
         try:
             yield name

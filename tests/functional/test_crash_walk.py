@@ -1,7 +1,8 @@
 """The crash walk on real servers: engine processes are killed (SIGKILL) after every single call that changes something.
 
-A second, empty cluster has a cluster id, a network and pods of its own: API objects with a node, no kubelet. Proxies
-before its API server and before Neutron kill the process. Each one begins where the one before it was killed.
+A second, empty cluster has a cluster id, a network and pods of its own: API objects with a node, no kubelet. Its nodes are
+called like the lab's chassis, for Neutron binds ports to no other host. Proxies before its API server and before Neutron
+kill the process. Each one begins where the one before it was killed.
 """
 
 from __future__ import annotations
@@ -212,9 +213,9 @@ def victim(lab: Lab, tmp_path: Path) -> Iterator[Victim]:
 
 
 def populate(victim: Victim) -> None:
-    nodes = "".join(NODE.format(name=f"crash{n}") for n in range(2))
-    pods = "".join(POD.format(name=f"web-{n}", node="crash0") for n in range(6))
-    victim.kubectl("apply", "-f", "-", stdin=nodes + pods + POD.format(name="far", node="crash1"))
+    nodes = "".join(NODE.format(name=name) for name in ("node1", "node2"))
+    pods = "".join(POD.format(name=f"web-{n}", node="node1") for n in range(6))
+    victim.kubectl("apply", "-f", "-", stdin=nodes + pods + POD.format(name="far", node="node2"))
 
 
 def change(victim: Victim) -> None:
@@ -233,11 +234,11 @@ def change(victim: Victim) -> None:
     project = {"tenant_id": group["tenant_id"]}
     api.post("/security-group-rules", json={"security_group_rule": rule | project})
     edit = {"spec": {"nodePort": None}}
-    victim.kubectl("patch", "kuryrnode", "crash0", "--type=merge", "-p", msgspec.json.encode(edit).decode())
+    victim.kubectl("patch", "kuryrnode", "node1", "--type=merge", "-p", msgspec.json.encode(edit).decode())
     victim.kubectl("delete", "kuryrport", "web-5")
     victim.kubectl("delete", "pod", "web-0", "web-4", "far", "--grace-period=0", "--force")
-    victim.kubectl("delete", "node", "crash1")
-    more = NODE.format(name="crash2") + "".join(POD.format(name=name, node="crash0") for name in ("web-4", "web-6"))
+    victim.kubectl("delete", "node", "node2")
+    more = NODE.format(name="root") + "".join(POD.format(name=name, node="node1") for name in ("web-4", "web-6"))
     victim.kubectl("apply", "-f", "-", stdin=more)
 
 

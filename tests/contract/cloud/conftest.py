@@ -24,7 +24,7 @@ from tests.fakes.octavia import FakeOctavia
 def fake_world() -> World:
     """A cloud in memory."""
     engine = FakeNeutron()
-    engine.cloud.rules.hosts = frozenset({NODE1, NODE2})
+    engine.agents_on(NODE1, NODE2)
     member, other = engine.session(engine.project_id, role=MEMBER), engine.session("project-b")
     admin = engine.session("admin-project", role=ADMIN)
     world = _world(engine, member, other, admin, engine.external_network()["id"])

@@ -58,6 +58,21 @@ def test_a_port_made_earlier_is_brought_to_what_is_wanted_now(world: World) -> N
     assert (port.id, port.host, port.security_groups) == (old.id, NODE2, (group.id,))
 
 
+def test_a_port_that_cannot_be_bound_is_a_fault_of_its_update_until_it_can(world: World) -> None:
+    spec = world.port("uid-1", host="no-such-host")
+    made = world.made(spec)[0]
+    assert (made.host, made.vif_type) == ("no-such-host", "binding_failed")
+
+    (outcome,) = world.apply(world.update(spec, made.id))
+    assert codes([outcome]) == ["NET-UNBOUND"]
+    assert "no-such-host (binding_failed)" in str(outcome.error)
+
+    (outcome,) = world.apply(world.update(msgspec.structs.replace(spec, host=NODE1), made.id))
+    assert codes([outcome]) == [""]
+    port = world.ports()["uid-1"]
+    assert (port.id, port.host, port.vif_type) == (made.id, NODE1, "ovs")
+
+
 def test_a_foreign_port_with_our_mac_address_is_named_and_left_alone(world: World) -> None:
     mac = names.mac_address(world.cluster_id, "uid-1")
     body = {"network_id": world.ids[NETWORK], "mac_address": mac, "name": f"{world.prefix}/foreign"}

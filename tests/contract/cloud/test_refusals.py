@@ -249,12 +249,6 @@ def test_a_revision_grows_with_fields_and_with_tags(world: World) -> None:
     assert first < second < third
 
 
-def test_a_port_on_an_unknown_host_is_made_but_not_bound(world: World) -> None:
-    made = world.made(world.port("uid-1", host="no-such-host"))[0]
-
-    assert (made.host, made.vif_type) == ("no-such-host", "binding_failed")
-
-
 def test_an_ipv6_subnet_without_a_gateway_gets_the_networks_own_address(world: World) -> None:
     network = world.raw("POST", "/networks", {"network": {"name": f"{world.prefix}/v6"}}).json["network"]["id"]
     body = {"network_id": network, "name": f"{world.prefix}/v6", "ip_version": 6, "cidr": "fd00:97::/64"}

@@ -173,6 +173,39 @@ def test_a_port_on_the_wrong_host_or_with_other_groups_is_repaired(site: Site) -
     assert site.plan() == []
 
 
+@pytest.mark.parametrize("vif_type", ["unbound", "binding_failed"])
+def test_a_port_that_neutron_has_not_bound_is_bound_by_one_more_call(site: Site, vif_type: str) -> None:
+    site.kube.add_pod("shop", "web-0", node="node1", uid="w")
+    site.run()
+    site.cloud.change("ports", site.port_of("w").id, **{"binding:vif_type": vif_type})
+
+    assert site.plan() == [
+        f"update port/pod/w  (the port of pod shop/web-0 differs: vif_type {vif_type} -> bound to node1)"
+    ]
+    site.neutron.calls.clear()
+    assert site.run().updated == 1
+    assert site.neutron.calls["PUT", "ports"] == 1
+    assert site.port_of("w").vif_type == "ovs"
+    assert site.plan() == []
+
+
+def test_a_port_whose_host_has_no_agent_is_tried_again_and_its_pod_is_told(site: Site) -> None:
+    site.cloud.agents_on("node1")
+    site.kube.add_pod("shop", "well", node="node1", uid="w")
+    site.kube.add_pod("shop", "ill", node="node2", uid="i")
+
+    report = site.run()
+    assert [(failure.code, failure.subject) for failure in report.failures] == [("NET-UNBOUND", "pod shop/ill")]
+    assert "node2" in report.failures[0].hint
+    assert [(event["reason"], event["regarding"]["uid"]) for event in site.events()] == [("KuryrPortUnbound", "i")]
+    assert site.port_of("w").vif_type == "ovs"
+
+    site.cloud.agents_on("node1", "node2")
+    assert site.run().ok
+    assert site.port_of("i").vif_type == "ovs"
+    assert site.plan() == []
+
+
 def test_an_assignment_edited_by_hand_is_repaired(site: Site) -> None:
     site.kube.add_pod("shop", "web-0", node="node1", uid="w")
     site.run()

@@ -1,8 +1,8 @@
 """The crash walk on real servers: engine processes are killed (SIGKILL) after every single call that changes something.
 
-A second, empty cluster has a cluster id, a network and pods of its own: API objects with a node, no kubelet. Its nodes are
-called like the lab's chassis, for Neutron binds ports to no other host. Proxies before its API server and before Neutron
-kill the process. Each one begins where the one before it was killed.
+A second, empty cluster has a cluster id, a network and pods of its own: API objects with a node, no kubelet. Its nodes
+are called like the lab's chassis: Neutron binds ports to no other host. Proxies before its API server and before
+Neutron kill the process. Each one begins where the one before it was killed.
 """
 
 from __future__ import annotations

@@ -35,6 +35,19 @@ def test_engine_killed_in_the_middle_of_a_rollout(lab: Lab) -> None:
             assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
 
 
+def test_neutron_killed_between_making_and_binding_ports(lab: Lab) -> None:
+    """It never comes back to such a port by itself."""
+    with lab.namespace() as namespace:
+        before = len(lab.audit_log())
+        lab.deploy(namespace, "web", 20)
+        wait_for(lambda: any(port["binding:vif_type"] == "unbound" for port in lab.pod_ports()), 30, lab.pod_ports)
+        lab.context.processes.stop("neutron", grace_s=0.0)
+        lab.up()
+        lab.wait_ready(namespace, 20, 150)
+        assert "vif_type unbound -> bound" in lab.audit_log()[before:], "killed too late"
+        assert_exactly_one_port_each(lab, namespace)
+
+
 def test_agent_killed_in_the_middle_of_an_add(lab: Lab) -> None:
     with lab.namespace() as namespace:
         with lab.engine_stopped():  # no assignment yet: every ADD waits in the agent

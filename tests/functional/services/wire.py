@@ -32,7 +32,7 @@ class Client(NamedTuple):
     def fetch(self, address: str, port: int, path: str = "/hostname", timeout_s: float = 3.0) -> str:
         """The body of a 200 answer by HTTP. Raises OSError for none, AssertionError for another one."""
         connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
-        with self._inside():
+        with self.within():
             connection.connect()
         try:
             connection.request("GET", path, headers={"Connection": "close"})
@@ -89,14 +89,15 @@ class Client(NamedTuple):
             answer = channel.makefile("rb")
             return _addresses(answer.read(struct.unpack("!H", answer.read(2))[0]), len(query))
 
+    def within(self) -> Any:
+        """For as long as it lasts this thread is in that network namespace; a socket stays where it was made."""
+        return namespaces.entered(self.netns) if self.netns else nullcontext()
+
     def _socket(self, address: str, kind: socket.SocketKind, timeout_s: float) -> socket.socket:
-        with self._inside():
+        with self.within():
             made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
         made.settimeout(timeout_s)
         return made
-
-    def _inside(self) -> Any:
-        return namespaces.entered(self.netns) if self.netns else nullcontext()
 
 
 def _addresses(answer: bytes, question: int) -> list[str]:

@@ -19,6 +19,7 @@ import socketserver
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -28,6 +29,7 @@ SHARED = {
     "neutron": ("neutron.server.api", "neutron.db.migration.models.head"),
     "octavia": ("octavia.api.app", "octavia.db.models", "octavia.cmd.driver_agent"),
 }
+MENDING_S = 30
 CHANNEL_TIMEOUT_S = 300  # a bulk create of 50 ports takes 16 s of silence
 
 
@@ -53,6 +55,33 @@ def commit_all_conntrack() -> None:
         return add_router(self, router, may_exist=may_exist, **columns)
 
     impl_idl_ovn.OvsdbNbOvnIdl.lr_add = lr_add
+
+
+def mend_ovn() -> None:
+    """Keep making in OVN what Neutron has in its database and OVN has not: it was killed between the two.
+
+    By the very function of Neutron's maintenance worker, a process of its own that looks every five minutes, and
+    leaves alone what is younger than a minute.
+    """
+    from neutron.plugins.ml2.drivers.ovn.mech_driver.ovsdb import maintenance
+    from neutron_lib.plugins import directory
+    from oslo_db.exception import DBError
+
+    class OnlyNeutron(maintenance.DBInconsistenciesPeriodics):  # type: ignore[misc]  # untyped upstream
+        """Needs no lock of OVN's to be the only one."""
+
+        has_lock = True
+
+    def mend() -> None:
+        upkeep = OnlyNeutron(directory.get_plugin().mechanism_manager.mech_drivers["ovn"].obj._ovn_client)
+        while True:
+            try:
+                upkeep.check_for_inconsistencies()
+            except DBError:  # the next look is soon
+                traceback.print_exc()
+            time.sleep(MENDING_S)
+
+    threading.Thread(target=mend, daemon=True).start()
 
 
 def load_policies(service: str) -> None:
@@ -175,6 +204,8 @@ def main() -> None:
         start_octavia_agent(options[options.index("--config-file") + 1])
     application = getattr(importlib.import_module(module), attribute)
     load_policies(service)
+    if service == "neutron":
+        mend_ovn()
 
     import waitress
 

@@ -17,7 +17,8 @@ from kuryrctl.cloud import octavia_wire, wire
 from kuryrctl.cloud.balancer_quota import refusal
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
-from kuryrctl.cloud.meanings import OCTAVIA, PENDING
+from kuryrctl.cloud.left_vips import LeftVips
+from kuryrctl.cloud.meanings import BALANCER_ADDRESS_TAKEN, OCTAVIA, PENDING
 from kuryrctl.cloud.octavia_wire import BALANCERS, BalancerTree, Status
 from kuryrctl.cloud.recording import Log
 from kuryrctl.cloud.trees import Trees
@@ -31,6 +32,10 @@ from kuryrctl.core.specs import Key, LoadBalancerSpec
 
 ATTEMPTS = 3
 """How often a change is tried that found its load balancer immutable again: somebody was quicker."""
+CERTAIN = frozenset({400, 403, 404, 501})
+"""Statuses of a refusal after which Octavia is at work on nothing."""
+FORGOTTEN_S = 600.0
+"""So old is the port of a VIP that no creation is at work on any more; a call of Octavia's API takes seconds."""
 
 
 class Change(Struct, frozen=True):
@@ -45,8 +50,11 @@ class Change(Struct, frozen=True):
 class Balancers:
     """Load balancers of one project, one step at a time. Raises Refused and KuryrError; mutations are told to `log`."""
 
-    def __init__(self, client: Client, trees: Trees, waiter: Waiter, ids: Mapping[Key, str], log: Log) -> None:
+    def __init__(
+        self, client: Client, trees: Trees, waiter: Waiter, ids: Mapping[Key, str], log: Log, *, left_vips: LeftVips
+    ) -> None:
         self._client = client
+        self._left_vips = left_vips
         self._trees = trees
         self._waiter = waiter
         self._ids = ids
@@ -60,8 +68,12 @@ class Balancers:
             made = wire.decode_member(response.body, BALANCERS.singular, BalancerTree, OCTAVIA)
         except (Refused, KuryrError) as fault:
             self._log(step, "", call, fault)
-            existing = self._existing(step, spec, fault)
-            return self._tagged(step, self._ready(existing), spec)
+            existing = self._existing(spec, fault)
+            if existing is not None:
+                return self._tagged(step, self._ready(existing), spec)
+            if self._vip_freed(step, spec, fault):
+                return self.create(step, spec)
+            raise self._not_created(step, fault) from fault
         self._log(step, made.id, call, response)
         tree = octavia_wire.tree_of(made)
         return self._tagged(step, with_statuses(tree, self._waiter.settled(tree, tree.id)), spec)
@@ -157,7 +169,7 @@ class Balancers:
         self._log(step, id_, call, response)
         return response.body
 
-    def _is_gone(self, path: str, _: Status) -> bool:
+    def _is_gone(self, path: str, _: Status | None = None) -> bool:
         try:
             self._client.call("GET", path)
         except Refused as refused:
@@ -166,16 +178,35 @@ class Balancers:
             raise
         return False
 
-    def _existing(self, step: Step, spec: LoadBalancerSpec, fault: Refused | KuryrError) -> BalancerHead:
-        """The load balancer that this creation, or an earlier one, has made all the same; else what went wrong."""
+    def _existing(self, spec: LoadBalancerSpec, fault: Refused | KuryrError) -> BalancerHead | None:
+        """The load balancer that this creation, or an earlier one, has made all the same."""
         if isinstance(fault, Refused) and not (fault.effect_unknown or fault.status == 409):
-            what = f"load balancer of {step.subject or step.key} not created"
-            raise refusal(self._client, fault, what)
+            return None
         query = [("project_id", self._client.project_id), ("name", spec.name)]
         named = [row for row in self._client.list(BALANCERS, query) if row.description == spec.description]
-        if len(named) == 1:
-            return named[0]
-        raise fault
+        return named[0] if len(named) == 1 else None
+
+    def _vip_freed(self, step: Step, spec: LoadBalancerSpec, fault: Refused | KuryrError) -> bool:
+        """Remove what the refused creation has left of the VIP; whether one left earlier was all that it met.
+
+        What has just been refused for anything else had the address, so nobody else has it.
+        """
+        if not isinstance(fault, Refused) or spec.vip_address is None or not (spec.vip_subnet or spec.vip_subnet_id):
+            return False
+        taken = fault.code == BALANCER_ADDRESS_TAKEN
+        if not taken and fault.status not in CERTAIN:
+            return False
+        subnet = wire.resolve(self._ids, spec.vip_subnet) if spec.vip_subnet else spec.vip_subnet_id
+        least_age_s = FORGOTTEN_S if taken else 0.0
+        return self._left_vips.remove(step, subnet, spec.vip_address, self._exists, least_age_s) and taken
+
+    def _exists(self, id_: str) -> bool:
+        return not self._is_gone(f"{BALANCERS.path}/{id_}")
+
+    def _not_created(self, step: Step, fault: Refused | KuryrError) -> KuryrError:
+        if isinstance(fault, Refused):
+            return refusal(self._client, fault, f"load balancer of {step.subject or step.key} not created")
+        return fault
 
     def _ready(self, row: BalancerHead) -> LoadBalancer:
         self._waiter.active(row)

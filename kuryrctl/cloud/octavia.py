@@ -14,6 +14,7 @@ from kuryrctl.cloud.balancer_quota import refusal
 from kuryrctl.cloud.balancers import Balancers
 from kuryrctl.cloud.client import Client
 from kuryrctl.cloud.faults import Refused
+from kuryrctl.cloud.left_vips import LeftVips
 from kuryrctl.cloud.meanings import OCTAVIA
 from kuryrctl.cloud.octavia_wire import BALANCERS
 from kuryrctl.cloud.recording import Audit, recorder
@@ -34,6 +35,7 @@ class Octavia:
     def __init__(
         self,
         transport: Transport,
+        left_vips: LeftVips,
         *,
         audit: Audit | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -41,6 +43,7 @@ class Octavia:
         wait_s: float = WAIT_S,
     ) -> None:
         self._client = Client(transport, OCTAVIA)
+        self._left_vips = left_vips
         self._log = recorder(audit)
         self._trees = Trees(self._client, clock)
         self._waiter = Waiter(self._client, clock, sleep, wait_s)
@@ -108,7 +111,7 @@ class Octavia:
         raise TypeError(f"{step.key} has no LoadBalancerSpec")
 
     def _balancers(self, ids: Mapping[Key, str]) -> Balancers:
-        return Balancers(self._client, self._trees, self._waiter, ids, self._log)
+        return Balancers(self._client, self._trees, self._waiter, ids, self._log, left_vips=self._left_vips)
 
 
 def _object(step: Step) -> str:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from kuryrctl.cloud.floating_ips import FloatingIPs
+from kuryrctl.cloud.left_vips import LeftVips
 from kuryrctl.cloud.neutron import Neutron, Observation
 from kuryrctl.cloud.octavia import Octavia
 from kuryrctl.cloud.recording import Audit
@@ -47,7 +48,10 @@ class OpenStack:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.neutron = Neutron(network, audit=audit)
-        self.octavia = Octavia(load_balancer, audit=audit, clock=clock, sleep=sleep) if load_balancer else None
+        self.octavia: Octavia | None = None
+        if load_balancer:
+            left_vips = LeftVips(network, audit=audit)
+            self.octavia = Octavia(load_balancer, left_vips, audit=audit, clock=clock, sleep=sleep)
         self._floating_ips = FloatingIPs(network, self._vip_port, audit=audit)
 
     @property

@@ -99,8 +99,8 @@ class Rules:
         before = {name: dict(table) for name, table in self.tables.items()}
         self.tables["loadbalancers"][balancer["id"]] = balancer
         try:
-            self._graph(balancer, body)
             port = self._vip_port(balancer, subnet, address)
+            self._graph(balancer, body)  # where this is refused, the port stays
         except Fault:
             self.tables = before
             raise

@@ -87,6 +87,8 @@ class Services:
         mine = [each for each in self.balancers() if each["name"].startswith(self.world.prefix)]
         for balancer in mine:
             self.until(lambda id_=balancer["id"]: self._is_gone(id_))
+        for port in self.vip_ports():  # Octavia leaves those of load balancers that it refused
+            self.world.raw("DELETE", f"/ports/{port['id']}")
         for floating_ip in self.world.raw("GET", "/floatingips?fields=id&fields=description").json["floatingips"]:
             if self.world.cluster_id in floating_ip["description"]:
                 self.world.raw("DELETE", f"/floatingips/{floating_ip['id']}")
@@ -224,6 +226,12 @@ class Services:
     def balancers(self) -> list[dict[str, Any]]:
         """All load balancers of the project."""
         found: list[dict[str, Any]] = self.raw("GET", "/loadbalancers").json["loadbalancers"]
+        return found
+
+    def vip_ports(self) -> list[dict[str, Any]]:
+        """The ports of VIPs on the Services' network."""
+        query = f"network_id={self.world.ids[NETWORK]}&device_owner=ovn-lb:vip"
+        found: list[dict[str, Any]] = self.world.raw("GET", f"/ports?{query}").json["ports"]
         return found
 
     def active(self, id_: str) -> None:

@@ -70,3 +70,29 @@ def test_a_load_balancer_that_exists_already_is_gone_on_with(services: Services)
 
     assert isinstance(again, LoadBalancer) and again.id == first.id
     assert list(services.observed()) == [first.id]
+
+
+def test_a_refused_creation_leaves_no_port_of_its_vip(services: Services) -> None:
+    """Octavia leaves one: its address would be taken for ever."""
+    refused = services.create(services.balancer(services.listener(80, *THREE, protocol="HTTP")))
+
+    assert codes(services.apply(refused)) == ["OCT-UNSUPPORTED"]
+
+    assert services.vip_ports() == []
+    tree = services.done(services.create(services.balancer(services.listener(80, *THREE))))
+    assert [port["id"] for port in services.vip_ports()] == [tree.vip_port_id]
+
+
+def test_octavia_leaves_the_port_of_a_vip_that_it_refuses(services: Services) -> None:
+    nameless = {
+        "protocol": "TCP",
+        "protocol_port": 80,
+        "default_pool": {"protocol": "TCP", "lb_algorithm": "SOURCE_IP"},
+    }
+    vip = {"vip_subnet_id": services.world.ids[SUBNET], "vip_address": "10.92.0.10", "provider": "ovn"}
+
+    assert services.raw("POST", "/loadbalancers", {"loadbalancer": {**vip, "listeners": [nameless]}}).status == 400
+
+    (left,) = services.vip_ports()
+    assert services.raw("GET", f"/loadbalancers/{left['name'].removeprefix('ovn-lb-vip-')}").status == 404
+    assert (left["device_owner"], left["project_id"]) == ("ovn-lb:vip", services.world.neutron.project_id)

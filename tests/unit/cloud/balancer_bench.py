@@ -35,9 +35,9 @@ class Bench:
         self.neutron = FakeNeutron()
         self.octavia = FakeOctavia(self.neutron)
         self.audit: list[AuditRecord] = []
-        network = self.post("/networks", {"network": {"name": "n"}})["network"]["id"]
+        self.network = self.post("/networks", {"network": {"name": "n"}})["network"]["id"]
         subnets = {SERVICES: "10.92.0.0/24", PODS: "10.91.0.0/24"}
-        bodies = {key: {"network_id": network, "ip_version": 4, "cidr": cidr} for key, cidr in subnets.items()}
+        bodies = {key: {"network_id": self.network, "ip_version": 4, "cidr": cidr} for key, cidr in subnets.items()}
         self.ids = {key: self.post("/subnets", {"subnet": body})["subnet"]["id"] for key, body in bodies.items()}
         self.neutron.requests.clear()
         self.cloud = self.process()
@@ -111,7 +111,11 @@ class Bench:
 
     def made(self, uid: str = "u", *listeners: ListenerSpec) -> LoadBalancer:
         """The load balancer of a Service, which must succeed."""
-        outcome = self.create(self.balancer(uid, *listeners))
+        return self.done(self.step(Action.CREATE, self.balancer(uid, *listeners)))
+
+    def done(self, step: Step) -> LoadBalancer:
+        """The load balancer after a step that must succeed."""
+        outcome = self.apply(step)
         assert isinstance(outcome.object, LoadBalancer), outcome.error
         return outcome.object
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,7 +15,7 @@ from kuryrctl.core.errors import Conflict, Invalid, Owner, Quota, Retryable, Una
 from kuryrctl.core.kinds import Action, Kind
 from kuryrctl.core.subjects import BALANCER_KINDS
 from tests.fakes.octavia_rules import Obj
-from tests.unit.cloud.balancer_bench import Bench
+from tests.unit.cloud.balancer_bench import SERVICES, Bench
 
 SILENT = Unavailable("Octavia does not answer", code="OCT-UNREACHABLE", owner=Owner.OCTAVIA)
 
@@ -204,6 +205,56 @@ def test_a_used_up_quota_is_told_with_limit_and_use(bench: Bench, resource: str,
     assert (type(error), error.code) == (Quota, "OCT-QUOTA")
     assert f'quota "{resource}" of project project-a is used up ({used} of {limit})' in error.message
     assert len(bench.octavia.objects("loadbalancers")) == 1
+
+
+@pytest.mark.parametrize("resource", ["listener", "pool", "member"])
+def test_a_refused_creation_leaves_no_port_and_its_address_free(bench: Bench, resource: str) -> None:
+    step = bench.step(Action.CREATE, bench.balancer("u", address="10.92.0.7"))
+    bench.octavia.set_quota(resource, 0)
+    for _ in range(3):
+        assert bench.refused(step).code == "OCT-QUOTA"
+        assert bench.neutron.objects("ports") == []
+
+    bench.octavia.set_quota(resource, -1)
+    assert bench.done(step).vip_address == "10.92.0.7"
+
+
+def test_an_address_that_a_refused_creation_kept_is_freed_once_it_is_forgotten(bench: Bench) -> None:
+    step = bench.step(Action.CREATE, bench.balancer("u", address="10.92.0.7"))
+    nameless = {"protocol": "TCP", "protocol_port": 80, "default_pool": {"protocol": "TCP"}}
+    body = {"vip_subnet_id": bench.ids[SERVICES], "vip_address": "10.92.0.7", "listeners": [nameless]}
+    assert (
+        bench.octavia.request("POST", "/loadbalancers", body=json.dumps({"loadbalancer": body}).encode()).status == 400
+    )
+    (port,) = bench.neutron.objects("ports")
+
+    port["created_at"] = datetime.now(UTC).isoformat()
+    assert bench.refused(step).code == "OCT-ADDRESS-TAKEN"
+    assert bench.neutron.objects("ports") == [port]
+
+    port["created_at"] = (datetime.now(UTC) - timedelta(minutes=11)).isoformat()
+    tree = bench.done(step)
+    assert tree.vip_address == "10.92.0.7"
+    assert [each["id"] for each in bench.neutron.objects("ports")] == [tree.vip_port_id]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "mine"}, {"device_owner": "compute:nova"}, {"project_id": "another"}, {"name": "ovn-lb-vip-{id}"}],
+)
+def test_a_port_that_is_no_left_vip_keeps_the_address(bench: Bench, change: dict[str, str]) -> None:
+    """Another's port, or that of a load balancer which exists."""
+    other = bench.made("other")
+    fixed = {"subnet_id": bench.ids[SERVICES], "ip_address": "10.92.0.7"}
+    body = {"network_id": bench.network, "fixed_ips": [fixed], "name": "ovn-lb-vip-x", "device_owner": "ovn-lb:vip"}
+    port = bench.post("/ports", {"port": body})["port"]
+    values = {name: value.format(id=other.id) for name, value in change.items()}
+    bench.neutron.change("ports", port["id"], created_at="2020-01-01T00:00:00Z", **values)
+
+    error = bench.refused(bench.step(Action.CREATE, bench.balancer("u", address="10.92.0.7")))
+
+    assert error.code == "OCT-ADDRESS-TAKEN"
+    assert port["id"] in {each["id"] for each in bench.neutron.objects("ports")}
 
 
 def test_ovn_cannot_fail_over_and_an_amphora_can(bench: Bench) -> None:

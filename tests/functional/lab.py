@@ -103,6 +103,10 @@ class Lab:
     def kuryrctl(self, *argv: str, check: bool = True, timeout_s: float = 120) -> Done:
         return self.run("kuryrctl", *argv, check=check, timeout_s=timeout_s)
 
+    def plan(self) -> Done:
+        """What is left to do, whether or not an engine is at it: 0 for nothing."""
+        return self.kuryrctl("reconcile", "--dry-run", check=False)
+
     def get(self, *argv: str) -> Any:
         return json.loads(self.kubectl("get", *argv, "-o", "json"))
 

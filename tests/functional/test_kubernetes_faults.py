@@ -86,7 +86,7 @@ class Site:
     def settled(self) -> None:
         """All are served, and there is nothing left to do."""
         self.served()
-        plan = self.lab.kuryrctl("reconcile", "--dry-run", check=False)
+        plan = self.lab.plan()
         assert plan.returncode == 0, plan
 
     @contextmanager

@@ -31,8 +31,7 @@ def pods(lab: Lab) -> Iterator[tuple[dict, dict]]:
             lab.up()
             lab.kubectl("uncordon", LOST.name)
     lab.run("kubectl", "wait", "--for=condition=Ready", f"node/{LOST.name}", "--timeout=60s")
-    with lab.engine_stopped():
-        assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
+    wait_for(lambda: lab.plan().returncode == 0, 60, lab.plan)
 
 
 def silence(lab: Lab) -> None:

@@ -26,12 +26,12 @@ def port_of(lab: Lab, pod: dict) -> dict:
 def test_a_port_deleted_by_hand_is_drift_and_comes_back_as_it_was(lab: Lab, victim: list[dict]) -> None:
     broken, witness = victim
     name = f"{broken['metadata']['namespace']}/{broken['metadata']['name']}"
-    assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
+    assert lab.plan().returncode == 0
     before = port_of(lab, broken)
     lab.run("openstack", "port", "delete", before["id"])
     wait_for(lambda: not lab.reaches(witness, broken["status"]["podIP"]), 20)
 
-    drift = lab.kuryrctl("reconcile", "--dry-run", check=False)
+    drift = lab.plan()
     assert drift.returncode == 21
     assert name in drift.stdout
 
@@ -46,7 +46,7 @@ def test_a_port_deleted_by_hand_is_drift_and_comes_back_as_it_was(lab: Lab, vict
         p for p in lab.pods(broken["metadata"]["namespace"]) if p["metadata"]["uid"] == broken["metadata"]["uid"]
     ]
     assert same["status"]["containerStatuses"][0]["restartCount"] == 0
-    assert lab.kuryrctl("reconcile", "--dry-run", check=False).returncode == 0
+    assert lab.plan().returncode == 0
 
 
 def test_an_address_taken_meanwhile_is_named_and_told_to_the_user(lab: Lab, victim: list[dict]) -> None:

@@ -117,6 +117,8 @@ def serve_node(node: Node, specs: Mapping[Key, Spec], held: KuryrNode | None, po
     port = found[0] if found else None
     keys = {thing.id: key for key, thing in own.objects.items()}
     differing = tuple(_port_changes(port_spec, port, lambda id_: keys.get(id_, id_))) if port else ()
+    if held is None or not held.heartbeat_s:  # no agent, perhaps for ever: nothing there needs the port
+        differing = tuple(change for change in differing if change.field != "vif_type")
     port_steps = list(_port_steps(port_spec, port, differing, ports=ports, who=who, missing=f"{who} has no port"))
     yield from port_steps
     yield from _doubles(found[1:], port_spec.key, who, (assignment.key,))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
+from msgspec.structs import replace
 
 from kuryrctl.core import names
 from kuryrctl.core.errors import Invalid
 from kuryrctl.core.findings import FindingCode
+from kuryrctl.kube import Kube
 from kuryrctl.kube.transport import MERGE_PATCH
 from kuryrctl.reconcile import Scope
 from tests.unit.reconcile.site import Site
@@ -204,6 +207,24 @@ def test_a_port_whose_host_has_no_agent_is_tried_again_and_its_pod_is_told(site:
     assert site.run().ok
     assert site.port_of("i").vif_type == "ovs"
     assert site.plan() == []
+
+
+def test_the_port_of_a_node_is_bound_once_an_agent_is_there(site: Site) -> None:
+    """A node that never has one, because it is on no pod network, is no fault."""
+    site.cloud.agents_on("node1", "node2")
+    uid = site.kube.add_node("far")
+    assert site.run().ok
+    assert {port.vif_type for port in site.ports("node") if port.host == "far"} == {"binding_failed"}
+    assert site.plan() == []
+
+    kube = Kube(site.kube)
+    kube.write_kuryr_node_status(replace(kube.observe()[0].kuryr_nodes["far"], heartbeat_s=time.time()))
+
+    assert site.plan() == [
+        f"update port/node/{uid}  (the port of node far differs: vif_type binding_failed -> bound to far)"
+    ]
+    report = site.run()
+    assert [(failure.code, failure.subject) for failure in report.failures] == [("NET-UNBOUND", "node far")]
 
 
 def test_an_assignment_edited_by_hand_is_repaired(site: Site) -> None:

@@ -274,7 +274,8 @@ class PortMaker:
 def bring(client: Client, log: Log, step: Step, port: Port, ids: Mapping[Key, str]) -> Port | KuryrError:
     """Make an existing port's managed fields and tags what the step's spec says; the port afterwards, or the fault.
 
-    Neutron answers an update with 200 also where its attempt to bind the port has failed: that is a fault here.
+    Neutron answers an update with 200 also where its attempt to bind the port has failed: a fault where a binding is
+    what the step is about.
     """
     spec = spec_of(step)
     what = f"port {port.id} of {step.subject or step.key} not updated"
@@ -298,7 +299,8 @@ def bring(client: Client, log: Log, step: Step, port: Port, ids: Mapping[Key, st
         return error
     except KuryrError as error:
         return error
-    return _not_bound(step, port) if port.unbound else port
+    asked = any(change.field == "vif_type" for change in step.changes)
+    return _not_bound(step, port) if asked and port.unbound else port
 
 
 def _not_bound(step: Step, port: Port) -> KuryrError:

@@ -112,7 +112,7 @@ class World:
         return Step(action=Action.CREATE, kind=kind_of(spec), key=spec.key, reason="a case asks for it", spec=spec)
 
     def update(self, spec: Spec, id_: str, revision: int = 0, fields: Iterable[str] = ()) -> Step:
-        """A step that updates an object (of one that is no port, these fields) to what the spec says."""
+        """A step that updates an object to what the spec says: these fields, where it is no port or is to be bound."""
         return Step(
             action=Action.UPDATE,
             kind=kind_of(spec),

@@ -73,7 +73,10 @@ class Balancers:
                 return self._tagged(step, self._ready(existing), spec)
             if self._vip_freed(step, spec, fault):
                 return self.create(step, spec)
-            raise self._not_created(step, fault) from fault
+            if isinstance(fault, Refused):
+                what = f"load balancer of {step.subject or step.key} not created"
+                raise refusal(self._client, fault, what) from fault
+            raise
         self._log(step, made.id, call, response)
         tree = octavia_wire.tree_of(made)
         return self._tagged(step, with_statuses(tree, self._waiter.settled(tree, tree.id)), spec)
@@ -202,11 +205,6 @@ class Balancers:
 
     def _exists(self, id_: str) -> bool:
         return not self._is_gone(f"{BALANCERS.path}/{id_}")
-
-    def _not_created(self, step: Step, fault: Refused | KuryrError) -> KuryrError:
-        if isinstance(fault, Refused):
-            return refusal(self._client, fault, f"load balancer of {step.subject or step.key} not created")
-        return fault
 
     def _ready(self, row: BalancerHead) -> LoadBalancer:
         self._waiter.active(row)

@@ -9,6 +9,7 @@ Does not know: why a creation was refused.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -32,6 +33,11 @@ class LeftVips:
     def __init__(self, transport: Transport, *, audit: Audit | None = None) -> None:
         self._client = Client(transport)
         self._log = recorder(audit)
+
+    @property
+    def calls(self) -> Counter[tuple[str, str]]:
+        """How many calls were made, by (method, resource): ``("DELETE", "ports")``."""
+        return self._client.calls
 
     def remove(self, step: Step, subnet: str, address: str, exists: Callable[[str], bool], least_age_s: float) -> bool:
         """Whether the port of a VIP was at this address, at least so old, of a load balancer that does not exist.
@@ -66,5 +72,7 @@ def _is_vip(port: Port) -> bool:
 
 
 def _age_s(port: Port) -> float:
-    """By this machine's clock; Neutron's may differ by as much as a token allows."""
+    """By this machine's clock; Neutron's may differ by as much as a token allows. 0 where Neutron does not tell it."""
+    if not port.created_at:
+        return 0.0
     return time.time() - datetime.fromisoformat(port.created_at).timestamp()

@@ -48,10 +48,10 @@ class OpenStack:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.neutron = Neutron(network, audit=audit)
+        self._left_vips = LeftVips(network, audit=audit)
         self.octavia: Octavia | None = None
         if load_balancer:
-            left_vips = LeftVips(network, audit=audit)
-            self.octavia = Octavia(load_balancer, left_vips, audit=audit, clock=clock, sleep=sleep)
+            self.octavia = Octavia(load_balancer, self._left_vips, audit=audit, clock=clock, sleep=sleep)
         self._floating_ips = FloatingIPs(network, self._vip_port, audit=audit)
 
     @property
@@ -63,7 +63,7 @@ class OpenStack:
     def calls(self) -> Counter[tuple[str, str]]:
         """How many calls were made so far, by (method, resource), over both services."""
         balancers = self.octavia.calls if self.octavia else Counter()
-        return self.neutron.calls + self._floating_ips.calls + balancers
+        return self.neutron.calls + self._floating_ips.calls + self._left_vips.calls + balancers
 
     def observe(self, cluster_id: str, *, networks: Sequence[str] = ()) -> Observation:
         """What exists: see `Neutron.observe`; beside it the project's floating IPs and the cluster's load balancers."""

@@ -8,6 +8,7 @@ Knows nothing of what the daemons do.
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -209,6 +210,17 @@ def wait_until(
         if time.monotonic() > deadline:
             raise LabError(f"not within {timeout_s:g} s: {what}", detail=tail(log) if log else "", hint=hint)
         time.sleep(interval_s)
+
+
+def listens(path: Path) -> bool:
+    """Whether a server accepts connections there: its file appears with bind(2), and refuses until listen(2)."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 class Processes:

@@ -28,6 +28,7 @@ Count = Callable[[str, object], None]
 NODE = NODES[0]
 PODS = 20
 DOWN_S = 15
+COLLECTED_S = 90  # the kubelet removes ended sandboxes once a minute (pkg/kubelet: ContainerGCPeriod)
 POD = {"nodeName": NODE.name, "terminationGracePeriodSeconds": 0}
 
 
@@ -157,7 +158,7 @@ def test_pods_come_and_go_at_once_and_the_agent_is_killed_meanwhile(
         lab.up()
         wait_for(node.is_ready, DOWN_S, node.condition)
         record_property("cni-case", "containerd 2: STATUS with an agent again, the node is Ready")
-    wait_for(lambda: sandboxes.issuperset(node.sandboxes()), 30, node.sandboxes)
+    wait_for(lambda: sandboxes.issuperset(node.sandboxes()), COLLECTED_S, node.sandboxes)
     wait_for(lambda: not node.left().beyond(before), 30, lambda: node.left().beyond(before))
     record_property("cni-case", "containerd 2: nothing left of pods whose agent was killed")
     assert lab.reaches(witness, witness["status"]["podIP"])

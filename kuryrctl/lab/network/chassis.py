@@ -13,7 +13,7 @@ from kuryrctl.lab import layout as places
 from kuryrctl.lab.errors import LabError
 from kuryrctl.lab.layout import NODES, Layout, Node
 from kuryrctl.lab.network import links
-from kuryrctl.lab.process import run, wait_until
+from kuryrctl.lab.process import listens, run, wait_until
 from kuryrctl.lab.stages import Context
 
 ROOT = "root"
@@ -111,8 +111,8 @@ def start(context: Context, chassis: Chassis) -> None:
         command = [program(layout, "ovsdb-server"), str(database_file(layout, chassis)), f"--remote=p{remote}"]
         processes.start(database, [*place, *command, *_options(layout, chassis, "ovsdb-server")], env=env)
     wait_until(
-        layout.ovsdb_socket(chassis.name).exists,
-        f"{database} opened its socket",
+        lambda: listens(layout.ovsdb_socket(chassis.name)),
+        f"{database} listens on its socket",
         START_TIMEOUT_S,
         0.01,
         log=layout.log_file(database),
@@ -200,7 +200,7 @@ def _underlay_ports(chassis: Chassis) -> list[str]:
 
 def _bridges_are_there(layout: Layout, chassis: Chassis) -> bool:
     """Whether the switch listens and its bridges are links: with a kept database they come some time after it."""
-    if not control_socket(layout, chassis, "ovs-vswitchd").exists():
+    if not listens(control_socket(layout, chassis, "ovs-vswitchd")):
         return False
     return all(links.exists(bridge, chassis.netns) for bridge in chassis.bridges)
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from kuryrctl.lab import layout as places
@@ -13,7 +14,7 @@ from kuryrctl.lab.network import links
 from kuryrctl.lab.network.chassis import ALL, Chassis
 from kuryrctl.lab.network.vm import vm_down
 from kuryrctl.lab.openstack import Component
-from kuryrctl.lab.process import run, wait_until
+from kuryrctl.lab.process import listens, run, wait_until
 from kuryrctl.lab.stages import Context, Stage
 
 CENTRAL = ("ovn-northd", "ovn-nb", "ovn-sb")
@@ -110,7 +111,8 @@ def start_central(context: Context) -> None:
         command = [ovs.program(layout, "ovsdb-server"), str(path), f"--remote=punix:{layout.ovn_run / socket}"]
         processes.start(name, [*command, *_options(layout, name)], env=env)
     for name, (socket, _) in DATABASES.items():
-        wait_until((layout.ovn_run / socket).exists, f"{name} opened its socket", START_TIMEOUT_S, 0.01)
+        path = layout.ovn_run / socket
+        wait_until(partial(listens, path), f"{name} listens on its socket", START_TIMEOUT_S, 0.01)
     northbound = f"unix:{layout.ovn_run}/ovnnb_db.sock"
     southbound = f"unix:{layout.ovn_run}/ovnsb_db.sock"
     # Neutron's maintenance worker would set this: else a load balancer's VIP is dead in its own subnet.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,17 @@ from kuryrctl.lab import process as process_module
 from kuryrctl.lab.errors import InterruptedLabError, LabError
 from kuryrctl.lab.layout import Layout
 from kuryrctl.lab.pids import ProcessId, identity, marked_processes
-from kuryrctl.lab.process import Processes, follow, holder_of, inside, interrupt, run, wait_until, write_atomically
+from kuryrctl.lab.process import (
+    Processes,
+    follow,
+    holder_of,
+    inside,
+    interrupt,
+    listens,
+    run,
+    wait_until,
+    write_atomically,
+)
 
 SLEEP = ["sleep", "600"]
 FAMILY = """
@@ -231,6 +242,17 @@ def test_waiting_tells_what_did_not_come_with_the_end_of_the_log(tmp_path):
     with pytest.raises(LabError, match="its process ended"):
         wait_until(lambda: False, "etcd answers", 60, log=log, alive=lambda: False)
     assert time.monotonic() - began < 60
+
+
+def test_a_socket_that_is_there_serves_only_when_somebody_listens(tmp_path):
+    path = tmp_path / "db.sock"
+    assert not listens(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert path.exists() and not listens(path)
+        server.listen()
+        assert listens(path)
+    assert path.exists() and not listens(path)
 
 
 def test_an_interruption_ends_every_wait():

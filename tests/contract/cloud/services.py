@@ -270,6 +270,17 @@ def mutations(calls: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
     return {call: count for call, count in calls.items() if call[0] != "GET"}
 
 
-def timeless(tree: LoadBalancer) -> LoadBalancer:
-    """Without what an answer to a creation cannot know yet."""
-    return msgspec.structs.replace(tree, updated_at="")
+def lasting(tree: LoadBalancer) -> object:
+    """What an answer to a creation can know: its time still moves, and the provider's last word comes in parts.
+
+    Octavia's driver agent writes the members' statuses first and what is above them in transactions of their own
+    (``update_loadbalancer_status``): for a moment all is ACTIVE, and pools and listeners are not ONLINE yet.
+    """
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            later = ("updated_at", "operating_status")
+            return {name: without(below) for name, below in value.items() if name not in later}
+        return [without(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+    return without(msgspec.to_builtins(tree))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kuryrctl.core import names
 from kuryrctl.core.balancers import LoadBalancer
-from tests.contract.cloud.services import SUBNET, Services, addresses, mutations, statuses, timeless
+from tests.contract.cloud.services import SUBNET, Services, addresses, lasting, mutations, statuses
 from tests.contract.cloud.world import codes
 
 THREE = ("10.91.0.11", "10.91.0.12", "10.91.0.13")
@@ -23,7 +23,7 @@ def test_a_new_load_balancer_is_one_call_and_whole_when_it_is_told(services: Ser
     assert {(each.protocol, each.protocol_port) for each in tree.listeners} == {("TCP", 80), ("UDP", 53)}
     assert {pool.name: addresses(pool) for pool in tree.pools} == {"tcp-80": list(THREE), "udp-53": list(THREE)}
     assert {each.default_pool_id for each in tree.listeners} == {pool.id for pool in tree.pools}
-    assert timeless(services.observed()[tree.id]) == timeless(tree)
+    assert lasting(services.observed()[tree.id]) == lasting(tree)
     vip = services.world.raw("GET", f"/ports/{tree.vip_port_id}").json["port"]
     assert (vip["device_owner"], vip["status"]) == ("ovn-lb:vip", "DOWN")
 

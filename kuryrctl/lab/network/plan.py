@@ -111,8 +111,7 @@ def start_central(context: Context) -> None:
         command = [ovs.program(layout, "ovsdb-server"), str(path), f"--remote=punix:{layout.ovn_run / socket}"]
         processes.start(name, [*command, *_options(layout, name)], env=env)
     for name, (socket, _) in DATABASES.items():
-        path = layout.ovn_run / socket
-        wait_until(partial(listens, path), f"{name} listens on its socket", START_TIMEOUT_S, 0.01)
+        wait_until(partial(listens, layout.ovn_run / socket), f"{name} listens on its socket", START_TIMEOUT_S, 0.01)
     northbound = f"unix:{layout.ovn_run}/ovnnb_db.sock"
     southbound = f"unix:{layout.ovn_run}/ovnsb_db.sock"
     # Neutron's maintenance worker would set this: else a load balancer's VIP is dead in its own subnet.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from kuryrctl.core.cluster import Interface
+from kuryrctl.lab.process import listens
 from tests.functional.node.switch import Switch, eventually
 
 CHASSIS = "node1"
@@ -17,7 +20,7 @@ class Ovn:
         for name in ("nb", "sb"):
             switch.tool("ovsdb-tool", "create", f"{folder}/{name}.db", f"{share}/ovn-{name}.ovsschema")
             switch.run("ovsdb-server", f"{folder}/{name}.db", f"--remote=punix:{folder}/{name}.sock", control=name)
-            eventually((folder / f"{name}.sock").exists, f"{name} listens")
+            eventually(partial(listens, folder / f"{name}.sock"), f"{name} listens")
         self._nb = f"unix:{folder}/nb.sock"
         self.nb("init")
         switch.run("ovn-northd", f"--ovnnb-db={self._nb}", f"--ovnsb-db=unix:{folder}/sb.sock", control="northd")

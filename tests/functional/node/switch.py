@@ -15,6 +15,7 @@ from ovsdbapp.backend.ovs_idl import connection, event, idlutils
 from ovsdbapp.schema.open_vswitch import impl_idl
 
 from kuryrctl.lab.layout import Layout
+from kuryrctl.lab.process import listens
 from kuryrctl.node import namespaces
 from kuryrctl.node.interfaces import internet_checksum
 
@@ -84,7 +85,7 @@ class Switch:
         self.database = self.run(
             "ovsdb-server", f"{self.folder}/conf.db", f"--remote=punix:{self.folder}/db.sock", control="ovsdb"
         )
-        eventually((self.folder / "db.sock").exists, "ovsdb-server listens")
+        eventually(lambda: listens(self.folder / "db.sock"), "ovsdb-server listens")
 
     def restart_database(self) -> None:
         """End ovsdb-server and start it again on the same data."""

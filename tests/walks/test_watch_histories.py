@@ -191,14 +191,20 @@ class Watched(History):
         self.site.cloud.set_quota("port", -1)
         self.lease.ours = True
         self.watch.turn.inbox.put(Leading())
+        self.turn(patience=3)
+        self.follow_advice()
         for _ in range(4):
-            for feed in self.feeds.values():
-                feed.look()
-                feed.deliver(1)
-            self.pump(patience=99)
-            self.watch.look_again()
-            self.pump(patience=99)
+            self.turn(patience=99)
         self.watch.turn.stop(10)
+
+    def turn(self, patience: int) -> None:
+        """Everything is heard of, and a full turn passes."""
+        for feed in self.feeds.values():
+            feed.look()
+            feed.deliver(1)
+        self.pump(patience)
+        self.watch.look_again()
+        self.pump(patience)
 
 
 kinds = st.sampled_from(WATCHED)
@@ -257,7 +263,19 @@ def test_two_readings_that_miss_two_nodes_of_one_name_prove_no_absence() -> None
     )
 
 
-def play(history: list[tuple[Any, ...]]) -> None:
+def test_a_lost_address_that_somebody_was_given_meanwhile_is_told_and_a_new_pod_gets_another() -> None:
+    """Nobody tells the watch that a port is gone: until the next full turn its address is a free one."""
+    world = play(
+        [
+            (("create", "pod-0", "node2"), "once", None, True),
+            (("lose port", "pod-0"), "once", None, True),
+            (("create", "pod-1", "node2"), "once", None, True),
+        ]
+    )
+    assert world.advised == ["pod-0"]
+
+
+def play(history: list[tuple[Any, ...]]) -> Watched:
     """The history, then the recovery, then what must hold."""
     world = Watched()
     try:
@@ -272,3 +290,4 @@ def play(history: list[tuple[Any, ...]]) -> None:
         world.check()
     finally:
         world.watch.turn.stop(1)
+    return world

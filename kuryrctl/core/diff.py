@@ -157,7 +157,7 @@ def subject_difference(
             yield from diff_served.release_kuryr_node(surplus, world.ports, evidence.proves)
         yield from node_difference(uid, world, config, evidence)
     elif role == Kind.SECURITY_GROUP and world.policies_known:
-        yield from world.policed.group_steps(subject, evidence.proves)
+        yield from world.policed.group_steps(subject, lambda carrier: _keeps_groups(carrier, world, evidence))
     elif role == Kind.SERVICE and world.services_known:
         yield from service_difference(uid, world, config, evidence, remedy)
 
@@ -176,6 +176,14 @@ def pod_difference(uid: str, world: World, config: Config, evidence: Evidence) -
             pod, specs, held=held, previous=previous, ports=world.ports, own=world.own, policed=world.policed
         )
     return diff_served.release_pod(uid, pod, held, world.ports, evidence.proves(uid))
+
+
+def _keeps_groups(uid: str, world: World, evidence: Evidence) -> bool:
+    """Whether a pod's port carries what it carries for now: its pod may be there, and gets nothing new."""
+    pod = world.cluster.pods.get(uid)
+    if pod is not None and pod.wants_port:
+        return pod.deleting and uid not in world.assignments
+    return not evidence.proves(uid)
 
 
 def node_difference(uid: str, world: World, config: Config, evidence: Evidence) -> Iterator[Step | Finding]:

@@ -134,13 +134,13 @@ class Policed:
 
     # -- steps
 
-    def group_steps(self, key: Key, proves: Callable[[str], bool]) -> Iterator[Step | Finding]:
-        """What one group needs done."""
+    def group_steps(self, key: Key, keeps: Callable[[str], bool]) -> Iterator[Step | Finding]:
+        """What one group needs done. `keeps` tells by a pod's uid whether its port carries its groups for now."""
         group = self.policies.group(key)
         found = self.groups.of(key)
         if group is None:
             for each in found:
-                yield from self._removal(key if each is found[0] else f"{key}/{each.id}", each, proves)
+                yield from self._removal(key if each is found[0] else f"{key}/{each.id}", each, keeps)
             return
         who = self.who(key)
         if not found:
@@ -166,7 +166,7 @@ class Policed:
             yield self._stateless(found[0], who, group.spec)
         yield from self._rule_steps(key, who)
         for double in found[1:]:
-            yield from self._removal(f"{key}/{double.id}", double, proves)
+            yield from self._removal(f"{key}/{double.id}", double, keeps)
 
     def order_of_port(self, uid: str, port: Port | None) -> Order:
         """What comes before the step that gives a pod's port (None: a new one) the list that it should carry."""
@@ -297,13 +297,11 @@ class Policed:
         wanted = self.lists.of(port_key.removeprefix(_POD_PORT)) or ()
         return not any(key.startswith(ISOLATING) and self.id_of(key) not in carried for key in wanted)
 
-    def _removal(self, step_key: Key, group: SecurityGroup, proves: Callable[[str], bool]) -> Iterator[Step]:
+    def _removal(self, step_key: Key, group: SecurityGroup, keeps: Callable[[str], bool]) -> Iterator[Step]:
         """A group that nobody is to carry goes when nobody does, and no rule of ours names it."""
         carriers = sorted(self._ports.carriers(group.id))
-        for port in carriers:
-            uid = port.removeprefix(_POD_PORT)
-            if self.lists.of(uid) is None and not proves(uid):
-                return
+        if any(keeps(port.removeprefix(_POD_PORT)) for port in carriers):
+            return
         naming = [
             rule_key(other, rule)
             for other in sorted(self.groups.naming(group.id))

@@ -273,3 +273,22 @@ def test_a_port_that_no_node_was_told_of_goes_with_its_pod_even_without_its_tags
     world.run()
     world.check()
     assert len(world.ours()) == len(NODES)
+
+
+def test_the_group_of_a_node_that_went_stays_as_long_as_a_port_that_gets_nothing_new_carries_it() -> None:
+    """Neutron would refuse its deletion (409 SecurityGroupInUse) until the terminating pod is gone."""
+    world = History()
+    world.do_create("pod-0", "node2")
+    world.site.kube.fail(0, times=50, verb="POST", path="kuryrports")
+    world.run()
+    world.site.kube.faults.clear()
+    world.do_terminate("pod-0")
+    groups = len(world.site.cloud.objects("security_groups"))
+    world.do_remove_node("node2")
+    assert world.site.run().ok
+    world.check()
+    assert len(world.site.cloud.objects("security_groups")) == groups
+    world.do_delete("pod-0")
+    assert world.site.run().ok
+    world.check()
+    assert len(world.site.cloud.objects("security_groups")) == groups - 1

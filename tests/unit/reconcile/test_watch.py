@@ -106,7 +106,7 @@ def test_a_pod_gets_its_port_when_it_is_scheduled_and_gives_it_back_when_it_is_d
         eventually(lambda: told(site) == {new} and served(site) == {new})
         site.kube.finish_pod("shop", "web-0")
         eventually(lambda: not served(site) and not told(site))
-    assert site.plan() == []
+        eventually(lambda: site.plan() == [])
 
 
 def test_more_deletions_than_one_run_may_are_done_when_each_was_seen(site: Site) -> None:

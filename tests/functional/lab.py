@@ -26,6 +26,7 @@ from kuryrctl.lab.kubernetes import pki
 from kuryrctl.lab.kubernetes.control_plane import api_server_command
 from kuryrctl.lab.lab import context_of
 from kuryrctl.lab.layout import API_SERVER_PORT, MANAGEMENT_HOST, NODES, Layout
+from kuryrctl.lab.network import chassis
 
 POD = """
 apiVersion: apps/v1
@@ -238,10 +239,20 @@ class Lab:
         argv = ("exec", "-n", meta["namespace"], meta["name"], "--", "ping", family, "-c", "1", "-W", "3", address)
         return self.run("kubectl", *argv, check=False).returncode == 0
 
+    def reach(self, pod: Mapping[str, Any], address: str) -> None:
+        """Return once it is reached: the data plane of another chassis follows a moment after a pod is Ready."""
+        wait_for(lambda: self.reaches(pod, address), 20, lambda: f"{pod['metadata']['name']} -> {address}")
+
+    def installed(self) -> None:
+        """Return once every chassis has the flows of what Neutron has answered so far (ovn-nbctl(8): --wait=hv)."""
+        database = f"unix:{self.layout.ovn_run}/ovnnb_db.sock"
+        self.run(chassis.program(self.layout, "ovn-nbctl"), "--timeout=60", f"--db={database}", "--wait=hv", "sync")
+
     @contextmanager
     def engine_stopped(self) -> Iterator[None]:
         """A quiet cluster; the engine is back afterwards."""
         self.kuryrctl("lab", "engine", "stop")
+        wait_for(lambda: self.lease_holder() == "", 20)  # where giving it back was not answered in time, it runs out
         try:
             yield
         finally:

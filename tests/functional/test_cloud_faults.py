@@ -97,8 +97,7 @@ class Faulted:
     def settled(self, namespace: str) -> None:
         """All are served, and there is nothing left to do."""
         self.served(namespace)
-        plan = self.lab.plan()
-        assert plan.returncode == 0, plan
+        wait_for(lambda: self.lab.plan().returncode == 0, 60, self.lab.plan)
 
     def roll_out_and_back(self, *rules: Rule) -> None:
         """Ten pods come and go while these rules act; all of them must have acted."""
@@ -200,8 +199,13 @@ def test_a_used_up_quota_is_named_with_limit_and_use(faulted: Faulted) -> None:
         admin.put(f"/quotas/{project}", json={"quota": {"port": used + 2}}).raise_for_status()
         try:
             lab.deploy(namespace, "web", 5)
-            notes = event_notes(lab, namespace, "KuryrQuotaExceeded")
-            assert f'quota "port" of project {project} is used up ({used + 2} of {used + 2})' in notes[0]
+            said = f'quota "port" of project {project} is used up ({used + 2} of {used + 2})'
+
+            def told() -> list[str]:
+                """The first refusal may have come while Neutron reserved what another call was about to use."""
+                return event_notes(lab, namespace, "KuryrQuotaExceeded")
+
+            wait_for(lambda: any(said in note for note in told()), 60, told)
             wait_for(lambda: len(running(lab, namespace)) == 2, 60)
         finally:
             admin.put(f"/quotas/{project}", json={"quota": {"port": port["limit"]}}).raise_for_status()

@@ -29,8 +29,10 @@ def test_engine_killed_in_the_middle_of_a_rollout(lab: Lab) -> None:
         lab.deploy(namespace, "web", 20)
         wait_for(lambda: len(lab.get("kuryrports", "-n", namespace)["items"]) >= 3, 60)
         os.kill(lab.pid("engine"), signal.SIGKILL)
-        assert len([pod for pod in lab.pods(namespace) if pod["status"].get("podIPs")]) < 20, "killed too late"
-        lab.kuryrctl("lab", "engine", "start")
+        try:
+            assert len([pod for pod in lab.pods(namespace) if pod["status"].get("podIPs")]) < 20, "killed too late"
+        finally:
+            lab.kuryrctl("lab", "engine", "start")
         lab.wait_ready(namespace, 20, 150)
         assert_exactly_one_port_each(lab, namespace)
         with lab.engine_stopped():
@@ -69,10 +71,13 @@ def test_agent_restart_disturbs_no_running_pod(lab: Lab) -> None:
         lab.deploy(namespace, "web", 2)
         one, other = lab.wait_ready(namespace, 2)
         address = other["status"]["podIP"]
+        lab.reach(one, address)
         for node in lab.nodes():
             os.kill(lab.pid(f"agent-{node}"), signal.SIGKILL)
-        assert lab.reaches(one, address)
-        lab.up()
+        try:
+            assert lab.reaches(one, address)
+        finally:
+            lab.up()
         assert lab.reaches(one, address)
         lab.wait_ready(namespace, 2)
 
@@ -81,11 +86,13 @@ def test_pod_comes_up_by_itself_after_its_agent_was_down(lab: Lab) -> None:
     with lab.namespace() as namespace:
         for node in lab.nodes():
             os.kill(lab.pid(f"agent-{node}"), signal.SIGKILL)
-        lab.deploy(namespace, "web", 2)
-        wait_for(lambda: len(lab.pods(namespace)) == 2, 10)
-        time.sleep(5)
-        assert not any(pod["status"].get("podIPs") for pod in lab.pods(namespace))
-        lab.up()
+        try:
+            lab.deploy(namespace, "web", 2)
+            wait_for(lambda: len(lab.pods(namespace)) == 2, 30)
+            time.sleep(5)
+            assert not any(pod["status"].get("podIPs") for pod in lab.pods(namespace))
+        finally:
+            lab.up()
         lab.wait_ready(namespace, 2, 120)
 
 

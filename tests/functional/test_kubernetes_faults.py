@@ -86,8 +86,7 @@ class Site:
     def settled(self) -> None:
         """All are served, and there is nothing left to do."""
         self.served()
-        plan = self.lab.plan()
-        assert plan.returncode == 0, plan
+        wait_for(lambda: self.lab.plan().returncode == 0, 60, self.lab.plan)
 
     @contextmanager
     def rollout(self) -> Iterator[None]:

@@ -26,14 +26,16 @@ def test_up_twice_changes_nothing(lab: Lab) -> None:
     before = pids(lab)
     lab.up()
     assert pids(lab) == before
-    assert all_ready(lab)
+    wait_for(lambda: all_ready(lab), 30, lambda: lab.kuryrctl("lab", "status", check=False))
 
 
 def test_the_engine_ends_on_sigterm_within_five_seconds(lab: Lab) -> None:
     os.kill(lab.pid("engine"), signal.SIGTERM)
-    wait_for(lambda: not lab.context.processes.running("engine"), 5)
-    assert lab.lease_holder() == ""  # it gave the Lease back
-    lab.kuryrctl("lab", "engine", "start")
+    try:
+        wait_for(lambda: not lab.context.processes.running("engine"), 5)
+        assert lab.lease_holder() == ""  # it gave the Lease back
+    finally:
+        lab.kuryrctl("lab", "engine", "start")
 
 
 def test_the_environment_works_in_a_shell(lab: Lab) -> None:
@@ -43,7 +45,7 @@ def test_the_environment_works_in_a_shell(lab: Lab) -> None:
 
 
 def test_logs_shell_and_engine_status(lab: Lab) -> None:
-    assert "leading" in lab.kuryrctl("lab", "logs", "engine", "-n", "1000").stdout
+    wait_for(lambda: "leading" in lab.kuryrctl("lab", "logs", "engine", "-n", "1000").stdout, 30)
     unknown = lab.kuryrctl("lab", "logs", "nonsense", check=False)
     assert unknown.returncode == 1
     assert "neutron" in unknown.stderr

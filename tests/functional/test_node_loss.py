@@ -133,8 +133,10 @@ def test_a_chassis_that_is_gone_holds_its_pods_back_until_it_returns(lab: Lab, p
     lab.kubectl("delete", "pod", "-n", namespace, victim["metadata"]["name"], "--wait=true")
     wait_for(lambda: len(lab.pods(namespace)) == 2, 30)
 
+    wait_for(lambda: all(pod["spec"].get("nodeName") for pod in lab.pods(namespace)), 30)
+
     def successor() -> dict:
-        return next(pod for pod in lab.pods(namespace) if pod["spec"].get("nodeName") == LOST.name)
+        return next(pod for pod in lab.pods(namespace) if pod["spec"]["nodeName"] == LOST.name)
 
     wait_for(lambda: any(p["device_id"] == successor()["metadata"]["uid"] for p in lab.pod_ports()), 30)
     assert not is_ready(successor()), "its data plane is not there"

@@ -54,13 +54,13 @@ def test_a_pod_on_each_node_pings_all_pods(lab: Lab, rollout: tuple[str, list[di
         source = next(pod for pod in pods if pod["spec"]["nodeName"] == node)
         for peer in pods:
             address = next(ip for ip in addresses(peer) if (":" in ip) == (family == "IPv6"))
-            assert lab.reaches(source, address), f"{source['metadata']['name']} -> {peer['metadata']['name']} {address}"
+            lab.reach(source, address)
 
 
 def test_a_pod_and_the_vm_reach_each_other(lab: Lab, rollout: tuple[str, list[dict]]) -> None:
     _, pods = rollout
     for address in lab.vm_addresses:
-        assert lab.reaches(pods[0], address)
+        lab.reach(pods[0], address)
     for address in addresses(pods[0]):
         assert (
             lab.run(

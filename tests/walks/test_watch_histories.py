@@ -2,7 +2,7 @@
 
 The informers are scripted, everything else is real: the turn, its workers, the fake servers. The promise of decision
 021, and so what the script may do: events lie as they like, but of what the API server answers to lists at most one
-answer is out of date between two full turns that were read as things are.
+answer is out of date between two full turns that were read as things are, and none that a watch begins with.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class Watched(History):
         self.begin()
 
     def begin(self) -> None:
+        self.feeds.clear()
         self.watch = Watch(self.site.parts(max_deletes=99, first_rest_s=0.001), self.lease, self.follow)
         self.take_relist = self.watch.turn.state.take_relist
         self.watch.turn.state.take_relist = self.counted  # type: ignore[method-assign]  # listens to the watch's thread
@@ -127,10 +128,12 @@ class Watched(History):
                 feed.deliver({"never": 0, "once": 1, "twice": 2}[how])
 
     def do_repeat(self, kind: Kind, which: int) -> None:
-        self.feeds[kind].repeat(which)
+        if kind in self.feeds:
+            self.feeds[kind].repeat(which)
 
     def do_relist(self, kind: Kind) -> None:
-        self.feeds[kind].start()
+        if kind in self.feeds:
+            self.feeds[kind].start()
 
     def do_full(self) -> None:
         """An honest full turn, begun after all that was told before has been heard."""
@@ -143,13 +146,13 @@ class Watched(History):
 
     def do_stale_list(self, kind: Kind) -> None:
         """Once until the next honest full turn: two lies that agree are believed."""
-        if not self.deceived:
+        if not self.deceived and kind in self.feeds:
             self.deceived = True
             self.feeds[kind].stale()
 
     def do_stale_turn(self) -> None:
         """A full turn that reads how the cluster was at the beginning, or since `remember`."""
-        if not self.deceived:
+        if not self.deceived and self.feeds:
             self.deceived = True
             self.pump()
             self.site.kube._frozen = self.past

@@ -88,8 +88,8 @@ def test_a_watch_from_a_version_long_past_is_gone(world: World) -> None:
 
 
 def test_closing_a_watch_from_another_thread_ends_its_reader(world: World) -> None:
-    version = world.kube.list_kind(Kind.KURYR_NODE).resource_version
-    watch = world.kube.watch(Kind.KURYR_NODE, version, stop=threading.Event())
+    version = world.kube.list_kind(Kind.KURYR_PROBE).resource_version  # nobody writes them: agents report each 10 s
+    watch = world.kube.watch(Kind.KURYR_PROBE, version, stop=threading.Event())
     seen: list[WatchEvent] = []
     reader = threading.Thread(target=lambda: seen.extend(e for e in watch if e.type is not EventType.BOOKMARK))
     reader.start()

@@ -99,7 +99,7 @@ def test_a_reused_address_is_reached_at_once(
 def test_a_port_of_another_chassis_is_never_ready(node: Switch, ovn: Ovn, ovsdb: Ovsdb, requests_of: Requests) -> None:
     request = requests_of(4)
     ovn.add_port(request.interface)
-    ovn.nb("set", "Logical_Switch_Port", request.interface.port_id, "options:requested-chassis=node2")
+    ovn.nb("--wait=sb", "set", "Logical_Switch_Port", request.interface.port_id, "options:requested-chassis=node2")
 
     with pytest.raises(Retryable, match="not ready within") as failure, UndoStack() as undo:
         OvsBinder(ovsdb, install_timeout_s=1).setup(request, undo)

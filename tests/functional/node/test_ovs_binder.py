@@ -123,7 +123,7 @@ def test_a_repeated_add_repairs_what_was_broken(
 
 
 def test_a_failed_add_leaves_nothing_and_can_be_repeated(
-    node: Switch, controller: Controller, ovsdb: Ovsdb, requests_of: Requests
+    node: Switch, controller: Controller, ovsdb: Ovsdb, binder: OvsBinder, requests_of: Requests
 ) -> None:
     impatient = OvsBinder(ovsdb, install_timeout_s=0.2)
     request = requests_of(1)
@@ -139,8 +139,8 @@ def test_a_failed_add_leaves_nothing_and_can_be_repeated(
         assert pod.link("eth0") is None
 
     controller.refusing = False
-    bind(impatient, request)
-    unbind(impatient, request)
+    bind(binder, request)
+    unbind(binder, request)
 
 
 def test_what_a_killed_agent_left_half_made_is_no_obstacle(

@@ -146,18 +146,21 @@ class Site:
         self._specs = dict(specs)
 
     def settle(self) -> None:
-        """Wait until policies and groups agree about every connection."""
+        """Wait until policies and groups agree about every connection, and the switches with the groups."""
         last: list[object] = []
 
         def settled() -> bool:
             cloud = self._neutron.observe(self._config.cluster_id, networks=networks(self._config))
             cluster, errors = self.kube.observe()
-            assert not errors and not cloud.errors, (errors, cloud.errors)
+            last[:] = [errors, cloud.errors]
+            if errors or cloud.errors:
+                return False
             found = verify(cluster, cloud, self._config, outside=("198.51.100.1", "2001:db8::1"), explain=3)
             last[:] = [str(each.flow) for each in found.disagreements]
             return not found.differing
 
         wait_for(settled, SETTLED_S, lambda: last)
+        self.lab.installed()
 
     def check(self, specs: Mapping[str, str], allows: Allows, *ports: tuple[str, int]) -> None:
         """With these policies, packets do what the predicate says, between all pods at these ports (else: both TCP)."""

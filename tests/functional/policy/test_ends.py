@@ -142,6 +142,7 @@ def test_a_policy_cuts_the_connections_out_of_a_pod_that_it_closes(site: Site, f
                 heard = Heard(opened)
                 wait_for(lambda: heard.count > 3, 20)
                 site.policies({"x/out": DENY_OUT})
+                time.sleep(1)  # a word on its way
                 before = heard.count
                 time.sleep(2)
                 assert heard.count == before

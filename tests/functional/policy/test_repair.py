@@ -51,6 +51,7 @@ def test_a_rule_deleted_a_rule_added_and_a_port_with_other_groups_are_repaired(s
                 return True
             return allowed(flow) and not (flow.target == "x/a" and flow.family == 4)
 
+        site.lab.installed()
         site.expect(broken)
         drift = site.lab.kuryrctl("policy", "verify", check=False)
         assert drift.returncode == 20, drift

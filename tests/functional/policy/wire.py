@@ -25,8 +25,8 @@ def connect(netns: str, address: str, port: int, timeout_s: float) -> socket.soc
     return opened
 
 
-def answers(netns: str, address: str, port: int, timeout_s: float = 1.0) -> bool:
-    """Whether a TCP connection from inside the namespace is accepted."""
+def answers(netns: str, address: str, port: int, timeout_s: float = 2.5) -> bool:
+    """Whether a TCP connection from inside the namespace is accepted; by default its first SYN may be lost."""
     with suppress(OSError):
         connect(netns, address, port, timeout_s).close()
         return True

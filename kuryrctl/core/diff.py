@@ -192,7 +192,7 @@ def node_difference(uid: str, world: World, config: Config, evidence: Evidence) 
     if node:
         specs = node_specs(node, world.cluster, config, world.own)
         return diff_served.serve_node(node, specs, world.cluster.kuryr_nodes.get(node.name), world.ports, world.own)
-    return diff_served.release_node(uid, world.ports, evidence.proves(uid))
+    return diff_served.release_node(uid, world.cluster.kuryr_nodes.values(), world.ports, evidence.proves(uid))
 
 
 def service_difference(

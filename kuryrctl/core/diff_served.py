@@ -150,11 +150,15 @@ def serve_node(node: Node, specs: Mapping[Key, Spec], held: KuryrNode | None, po
         )
 
 
-def release_node(uid: str, ports: Ports, gone: bool) -> Iterator[Step | Finding]:
-    """The steps for a node that is no more (its KuryrNode: `surplus_kuryr_nodes`)."""
+def release_node(uid: str, told: Iterable[KuryrNode], ports: Ports, gone: bool) -> Iterator[Step | Finding]:
+    """The steps for a node that is no more: its port, after the KuryrNode (`release_kuryr_node`) of those `told` of it,
+    for which the port is the proof."""
     for port in ports.of(node_key(uid)):
         if gone:
-            yield _delete_port(port, node_key(uid), port.description or port.name, "its node is gone", ())
+            needs = tuple(
+                kuryr_node_key(held.name) for held in told if held.node_port and held.node_port.port_id == port.id
+            )
+            yield _delete_port(port, node_key(uid), port.description or port.name, "its node is gone", needs)
         else:
             yield _kept(port, uid)
 

@@ -357,3 +357,15 @@ def test_an_adopted_network_gets_the_guard_and_nothing_else() -> None:
     assert site.run().ok
     assert site.port_of("w").network_id == network["id"]
     assert site.port_of("w").fixed_ips[0].ip_address.startswith("10.77.0.")
+
+
+def test_the_port_of_a_node_that_went_outlives_its_kuryr_node(site: Site) -> None:
+    """By the port the KuryrNode is known as the gone node's: with the port first, a death in between would keep it."""
+    site.kube.delete_node("node2")
+    site.kube.fail(0, times=50, verb="DELETE", path="kuryrnodes")
+    assert not site.run(first_rest_s=0.001).ok
+    assert len(site.ports("node")) == 2
+    site.kube.faults.clear()
+    assert site.run().ok
+    assert (len(site.ports("node")), list(site.kube.objects("kuryrnodes"))) == (1, ["node1"])
+    assert site.plan() == []

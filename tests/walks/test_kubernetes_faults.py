@@ -114,7 +114,7 @@ def test_what_lasts_is_named_and_healed_when_it_is_mended(
         eventually(lambda: code in caplog.text, 20)
         before = site.faulty.count(rule.kind)
         time.sleep(1.5)
-        assert site.faulty.count(rule.kind) - before < 120, "a spin"
+        assert site.faulty.count(rule.kind) - before < 400, "a spin"  # 89 to 115 were seen; a spin makes thousands
         assert engine.is_alive()
         assert {port.id for port in site.ports("node")} == ports
         site.faulty.clear()
@@ -157,7 +157,8 @@ def test_kuryr_ports_that_somebody_edits_or_deletes_come_back(site: FaultySite) 
     with site.watching():
         following(site)
         roll_out(site)
-        site.kube.remove("kuryrports", "shop", "old-0")
+        with suppress(KeyError):  # its pod goes, too
+            site.kube.remove("kuryrports", "shop", "old-0")
         eventually(lambda: "shop/web-5" in site.kube.objects("kuryrports"))
         wrong = site.kube.objects("kuryrports")["shop/web-5"]
         wrong["spec"]["interfaces"][0]["portId"] = "00000000-0000-4000-8000-00000000dead"

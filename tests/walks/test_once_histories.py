@@ -203,11 +203,14 @@ class History:
                     found.append(pod)
         return found
 
+    def told(self) -> set[str]:
+        """The pods that have an Event about it."""
+        return {event["regarding"]["uid"] for event in self.site.events() if event["reason"] == "KuryrAddressTaken"}
+
     def follow_advice(self) -> None:
         """These pods were told of it, and people do what that advises: they make them again."""
-        told = {event["regarding"]["uid"] for event in self.site.events() if event["reason"] == "KuryrAddressTaken"}
         for pod in self.robbed():
-            assert pod["metadata"]["uid"] in told
+            assert pod["metadata"]["uid"] in self.told()
             self.advised.append(pod["metadata"]["name"])
             self.do_recreate(pod["metadata"]["name"], pod["spec"]["nodeName"])
 

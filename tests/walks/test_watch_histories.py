@@ -22,6 +22,7 @@ from kuryrctl.core.kinds import Kind
 from kuryrctl.kube import Changed, Kube, KubeObject, Listed, Message
 from kuryrctl.reconcile.leadership import Leading
 from kuryrctl.reconcile.watch import WATCHED, Watch
+from tests.unit.reconcile.site import eventually
 from tests.walks.test_once_histories import CALLS, History, events, nodes, pods
 
 
@@ -195,6 +196,7 @@ class Watched(History):
         self.lease.ours = True
         self.watch.turn.inbox.put(Leading())
         self.turn(patience=3)
+        eventually(lambda: {pod["metadata"]["uid"] for pod in self.robbed()} <= self.told())
         self.follow_advice()
         for _ in range(4):
             self.turn(patience=99)

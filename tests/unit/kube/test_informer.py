@@ -137,10 +137,11 @@ def test_a_watch_resumes_after_the_last_bookmark(fake: FakeKube, picture: Pictur
 
 
 def test_a_forgotten_place_costs_one_list_and_no_change_is_missed(fake: FakeKube, picture: Picture) -> None:
-    fake.cut_watches()
-    fake.delete_pod("default", "web-0")
-    fake.add_pod("default", "web-1")
-    fake.compact()
+    with fake.changed:
+        fake.cut_watches()
+        fake.delete_pod("default", "web-0")
+        fake.add_pod("default", "web-1")
+        fake.compact()
 
     picture.until(lambda: picture.count(Listed) == 2)
 

@@ -143,7 +143,11 @@ def test_a_daemon_without_its_pid_file_is_found_by_its_mark(processes, layout):
     kept = layout.pid_file("lost").read_bytes()
     layout.pid_file("lost").unlink()
 
-    assert [process.pid for process in marked_processes(layout)] == [pid]
+    def found() -> bool:
+        """Its environment is empty for a moment in execve(2)."""
+        return [process.pid for process in marked_processes(layout)] == [pid]
+
+    wait_until(found, "it is found by its mark", 10)
     assert marked_processes(Layout(state=layout.state / "other")) == []
 
     layout.pid_file("lost").write_bytes(kept)

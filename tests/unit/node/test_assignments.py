@@ -65,7 +65,7 @@ def test_waiting_ends_with_the_port_of_that_uid(assignments: Assignments) -> Non
         assignments.put(Changed(Kind.KURYR_PORT, port("a", "new", interfaces=())))
         assert not waiting.done()
         assignments.put(Changed(Kind.KURYR_PORT, port("a", "new")))
-        assert waiting.result(2).pod_uid == "new"
+        assert waiting.result(60).pod_uid == "new"
 
 
 def test_waiting_in_vain_says_what_is_there(assignments: Assignments) -> None:
@@ -81,4 +81,4 @@ def test_nobody_waits_for_a_caller_that_is_gone(assignments: Assignments) -> Non
         waiting = pool.submit(assignments.wait, "shop/a", "u", 60.0, gone.is_set)
         gone.set()
         with pytest.raises(Retryable):
-            waiting.result(3)
+            waiting.result(60)

@@ -156,7 +156,7 @@ def test_an_agent_that_does_not_answer(how: str, folder: Path, entry: Path) -> N
     code, error = call(entry, config(folder), ADD)
 
     assert (code, error["code"]) == (1, 11)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 60  # its own time is up after 2 s; an answer may take 110 s
     serving.join()
 
 

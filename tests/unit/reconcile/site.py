@@ -127,7 +127,7 @@ class Site:
         self.cloud.change(resource, id_, tags=tags)
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     """Wait until it holds; it is the state that is asserted, the limit only ends a test that fails."""
     deadline = time.monotonic() + within_s
     while not condition():

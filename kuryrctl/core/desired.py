@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from kuryrctl.core import names
-from kuryrctl.core.cluster import ClusterState, Interface, Node, Pod
+from kuryrctl.core.cluster import ClusterState, Interface, KuryrPort, Node, Pod
 from kuryrctl.core.config import Config
 from kuryrctl.core.errors import Invalid, Owner
 from kuryrctl.core.index import Own
@@ -58,18 +58,21 @@ def kuryr_node_key(name: str) -> Key:
     return f"kuryr-node/{name}"
 
 
+def is_served(pod: Pod, held: KuryrPort | None) -> bool:
+    """Whether a pod gets all that it needs, `held` being its own KuryrPort: one that ends untold gets nothing new."""
+    return pod.wants_port and (held is not None or not pod.deleting)
+
+
 def pod_specs(pod: Pod, cluster: ClusterState, config: Config, own: Own, groups: tuple[Key, ...]) -> dict[Key, Spec]:
     """A pod's port, with these `groups`, and its assignment. Empty for a pod without a place on the pod network.
 
     Addresses that the pod has already been given are pinned: its port, deleted by hand, comes back as it was.
     """
-    if not pod.wants_port:
-        return {}
     known = cluster.kuryr_ports.get(pod.full_name)
-    assigned = known is not None and known.pod_uid == pod.uid
-    if pod.deleting and not assigned:
+    held = known if known is not None and known.pod_uid == pod.uid else None
+    if not is_served(pod, held):
         return {}
-    interfaces = known.interfaces if known is not None and assigned else ()
+    interfaces = held.interfaces if held is not None else ()
     pins = _addresses(interfaces[0]) if interfaces else _of_networks(pod.ips, config)
     port = PortSpec(
         key=pod_key(pod.uid),

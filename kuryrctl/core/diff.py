@@ -18,7 +18,7 @@ from kuryrctl.core import diff_own, diff_served, diff_services
 from kuryrctl.core.balancer_index import Balancers
 from kuryrctl.core.cluster import ClusterState, KuryrPort, Node, Pod
 from kuryrctl.core.config import Config
-from kuryrctl.core.desired import node_specs, own_specs, pod_specs
+from kuryrctl.core.desired import is_served, node_specs, own_specs, pod_specs
 from kuryrctl.core.diff_groups import Policed
 from kuryrctl.core.diff_services import Remedy
 from kuryrctl.core.errors import Invalid, Owner
@@ -182,7 +182,7 @@ def _keeps_groups(uid: str, world: World, evidence: Evidence) -> bool:
     """Whether a pod's port carries what it carries for now: its pod may be there, and gets nothing new."""
     pod = world.cluster.pods.get(uid)
     if pod is not None and pod.wants_port:
-        return pod.deleting and uid not in world.assignments
+        return not is_served(pod, world.assignments.get(uid))
     return not evidence.proves(uid)
 
 

@@ -151,8 +151,10 @@ def serve_node(node: Node, specs: Mapping[Key, Spec], held: KuryrNode | None, po
 
 
 def release_node(uid: str, told: Iterable[KuryrNode], ports: Ports, gone: bool) -> Iterator[Step | Finding]:
-    """The steps for a node that is no more: its port, after the KuryrNode (`release_kuryr_node`) of those `told` of it,
-    for which the port is the proof."""
+    """The steps for a node that is no more (its KuryrNode: `release_kuryr_node`).
+
+    `told` are the KuryrNodes: one that names the port goes first, for the port proves whose it is.
+    """
     for port in ports.of(node_key(uid)):
         if gone:
             needs = tuple(

@@ -258,14 +258,20 @@ def test_any_history_of_runs_that_end_anywhere_converges(history: list[tuple[Any
     world.check()
 
 
-def test_a_port_that_no_node_was_told_of_goes_with_its_pod_even_without_its_tags() -> None:
-    """Nothing new is done for a terminating pod that has no KuryrPort: its port is neither tagged nor bound anew."""
+def ending_untold(name: str, node: str) -> History:
+    """A pod with a port, of which its node was not told when it began to end."""
     world = History()
-    world.do_create("pod-0", "node1")
+    world.do_create(name, node)
     world.site.kube.fail(0, times=50, verb="POST", path="kuryrports")
     world.run()
     world.site.kube.faults.clear()
-    world.do_terminate("pod-0")
+    world.do_terminate(name)
+    return world
+
+
+def test_a_port_that_no_node_was_told_of_goes_with_its_pod_even_without_its_tags() -> None:
+    """Nothing new is done for a terminating pod that has no KuryrPort: its port is neither tagged nor bound anew."""
+    world = ending_untold("pod-0", "node1")
     world.do_untag("pod-0")
     world.do_move("pod-0", "node2")
     world.run()
@@ -280,12 +286,7 @@ def test_a_port_that_no_node_was_told_of_goes_with_its_pod_even_without_its_tags
 
 def test_the_group_of_a_node_that_went_stays_as_long_as_a_port_that_gets_nothing_new_carries_it() -> None:
     """Neutron would refuse its deletion (409 SecurityGroupInUse) until the terminating pod is gone."""
-    world = History()
-    world.do_create("pod-0", "node2")
-    world.site.kube.fail(0, times=50, verb="POST", path="kuryrports")
-    world.run()
-    world.site.kube.faults.clear()
-    world.do_terminate("pod-0")
+    world = ending_untold("pod-0", "node2")
     groups = len(world.site.cloud.objects("security_groups"))
     world.do_remove_node("node2")
     assert world.site.run().ok

@@ -87,7 +87,7 @@ def test_a_rollout_of_services_survives_what_passes(
     with site.watching():
         eventually(lambda: bool(site.kube.open_watches()))
         roll_out(site)
-        eventually(lambda: is_settled(site), 30)
+        eventually(lambda: is_settled(site))
 
     settled(site)
     assert kept in {each["id"] for each in site.balancers()}, "what nobody touched was never made anew"

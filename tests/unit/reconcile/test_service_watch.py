@@ -135,8 +135,8 @@ def test_a_service_that_went_while_octavia_was_down_loses_its_load_balancer_late
         late = site.service("late", "10.96.0.20")
         eventually(lambda: bool(site.events()))
         site.octavia.cloud.injected.clear()
-        eventually(lambda: answers(site, late), 20)
-        eventually(lambda: not site.balancers(uid), 20)
+        eventually(lambda: answers(site, late))
+        eventually(lambda: not site.balancers(uid))
         eventually(lambda: site.plan() == [])
     assert {event["regarding"]["uid"] for event in site.events()} == {late}, "told once, and only who waits"
 
@@ -151,7 +151,7 @@ def test_silence_of_octavia_is_logged_once_for_all_its_kinds_and_not_asked_about
         following(site)
         caplog.clear()
         site.octavia.fail_next("GET", "/loadbalancers", SILENT, times=3)
-        eventually(lambda: len(told()) >= 3, 20)
+        eventually(lambda: len(told()) >= 3)
         assert not site.octavia.cloud.injected
     assert len(told()) == 3
     assert site.events() == [], "no Service waits for a load balancer"

@@ -18,3 +18,13 @@ def lab() -> Iterator[Lab]:
     yield lab
     lab.kuryrctl("lab", "engine", "start")
     assert lab.chassis_deaths() == [], "an ovs-vswitchd or ovn-controller died during the tests"
+
+
+@pytest.fixture(autouse=True)
+def left_running(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that leaves a daemon of the lab dead fails; the next one, or its second try, finds the lab whole."""
+    lab = request.getfixturevalue("lab") if "lab" in request.fixturenames else None
+    yield
+    if lab and (dead := lab.not_running()):
+        lab.up()
+        pytest.fail(f"left dead by the test, and started again: {', '.join(dead)}")

@@ -15,11 +15,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import openstack
 
+from kuryrctl.core.config import LEASE_DURATION_S
 from kuryrctl.lab import kuryr, network
 from kuryrctl.lab.install.versions import TEST_IMAGE
 from kuryrctl.lab.kubernetes import pki
@@ -88,6 +90,7 @@ class Lab:
         self.layout = Layout.of(os.environ)
         self.context = context_of(self.layout)
         self.cluster_id = kuryr.CLUSTER_ID
+        self._wants_engine = True
 
     def run(self, *argv: str, stdin: str | None = None, timeout_s: float = 120, check: bool = True) -> Done:
         """Run a command with the lab's environment."""
@@ -156,12 +159,22 @@ class Lab:
         assert len(found) == 2, found
         return found
 
-    def lease_holder(self) -> str:
+    def _lease(self) -> dict[str, Any]:
         found = self.get("leases", "-n", "kube-system")["items"]
         name = f"kuryrctl-{self.cluster_id}"
-        return next(
-            (lease["spec"].get("holderIdentity", "") for lease in found if lease["metadata"]["name"] == name), ""
-        )
+        return next((lease["spec"] for lease in found if lease["metadata"]["name"] == name), {})
+
+    def lease_holder(self) -> str:
+        """Who wrote itself down last and did not give the Lease back: a dead one stays there."""
+        return str(self._lease().get("holderIdentity", ""))
+
+    def is_led(self) -> bool:
+        """Whether the Lease has a holder and has not run out (coordination.k8s.io/v1 LeaseSpec)."""
+        lease = self._lease()
+        if not lease.get("holderIdentity"):
+            return False
+        age = datetime.now(UTC) - datetime.fromisoformat(lease["renewTime"])
+        return age.total_seconds() <= lease["leaseDurationSeconds"]
 
     def audit_log(self) -> str:
         return (self.layout.log / "audit.jsonl").read_text()
@@ -251,12 +264,20 @@ class Lab:
     @contextmanager
     def engine_stopped(self) -> Iterator[None]:
         """A quiet cluster; the engine is back afterwards."""
-        self.kuryrctl("lab", "engine", "stop")
-        wait_for(lambda: self.lease_holder() == "", 20)  # where giving it back was not answered in time, it runs out
+        self._wants_engine = False
         try:
+            self.kuryrctl("lab", "engine", "stop")
+            wait_for(lambda: not self.is_led(), 2 * LEASE_DURATION_S, self.lease_holder)
             yield
         finally:
+            self._wants_engine = True
             self.kuryrctl("lab", "engine", "start")
+
+    def not_running(self) -> list[str]:
+        """Daemons of the lab that are dead: those that were started and not stopped, and the engine if it is wanted."""
+        processes = self.context.processes
+        wanted = {*processes.names(), *([kuryr.ENGINE] if self._wants_engine else [])}
+        return sorted(name for name in wanted if not processes.running(name))
 
     def sweep(self) -> None:
         """Remove the namespaces of tests that were killed: the lab's state outlives them, `lab down` included."""

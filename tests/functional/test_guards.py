@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from kuryrctl.core.config import LEASE_DURATION_S
 from kuryrctl.lab.openstack import password
 from tests.functional.lab import Lab, wait_for
 
 
 def test_a_once_run_beside_a_running_watch_is_refused_and_the_holder_named(lab: Lab) -> None:
-    wait_for(lambda: bool(lab.lease_holder()), 20)
+    wait_for(lab.is_led, 2 * LEASE_DURATION_S)
     refused = lab.kuryrctl("reconcile", check=False)
     assert refused.returncode == 1
     assert lab.lease_holder() in refused.stderr

@@ -201,7 +201,7 @@ def test_the_api_server_is_restarted_and_somebody_edits_and_deletes_what_nodes_w
 def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on(site: Site) -> None:
     """In the middle of a rollout, with pods made anew under their names: another engine takes over, then both run."""
     with site.engine() as other, site.rollout():
-        wait_for(lambda: bool(site.lab.lease_holder()), 30)
+        wait_for(site.lab.is_led, 30)
         wait_for(lambda: len(site.told()) >= 2, 60, site.log)
         holder = site.lab.lease_holder()
         leader = int(holder.split("/")[1])

@@ -255,7 +255,7 @@ def test_setup_gives_signs_of_life_until_it_ends_however_it_ends(checkout, bare,
     (bare / "python3").write_text(PYTHON)
     (bare / "python3").chmod(0o755)
 
-    ran = set_up(checkout, bare, TAKES="0.6", PIP=outcome)  # it would not return while something held its stderr
+    ran = set_up(checkout, bare, TAKES="2", PIP=outcome)  # it would not return while something held its stderr
 
     assert ran.returncode == int(outcome)
     assert ran.stderr.count("scripts/setup has been at work for") >= 3

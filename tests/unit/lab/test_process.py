@@ -120,7 +120,7 @@ def test_a_daemon_that_ignores_term_is_killed_after_the_grace(processes):
 
     processes.start("willing", SLEEP)
 
-    killed = processes.stop("stubborn", "willing", "missing", grace_s=0.5)
+    killed = processes.stop("stubborn", "willing", "missing", grace_s=2.0)
 
     assert killed == ["stubborn"]
     assert not processes.running("stubborn")

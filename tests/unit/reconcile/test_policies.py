@@ -41,7 +41,7 @@ def policy(site: Site, name: str, spec: dict[str, Any]) -> str:
 def carried(site: Site, uid: str) -> set[str]:
     """The roles of the groups that a pod's port lists (but the one that every pod is in)."""
     tags = {group["id"]: group["tags"] for group in site.cloud.objects("security_groups")}
-    listed = [tags[id_] for id_ in site.port_of(uid).security_groups]
+    listed = [tags[id_] for id_ in site.port_of(uid).security_groups if id_ in tags]  # others came or went between
     return {names.role_of(each) for each in listed if names.uid_of(each) != "all"}
 
 

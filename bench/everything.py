@@ -31,7 +31,7 @@ BENCHMARKS = (
     Bench("ports", 2),
     Bench("plan", 2),
     Bench("watch", 1),
-    Bench("start", 7),
+    Bench("start", 25),
     Bench("add", 1, 40, lab=True),
     Bench("rollout", 1, 30, lab=True),
     Bench("effective", 5, 1, lab=True),

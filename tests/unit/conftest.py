@@ -1,0 +1,17 @@
+"""Unit tests are of nobody's cloud: what the shell of whom they run for points at, `lab env` included, is not seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_shell() -> Iterator[None]:
+    """No cloud, cluster or option of ours in the environment."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith(("OS_", "KUBECONFIG", "KURYRCTL_"))]:
+            patched.delenv(name)
+        yield

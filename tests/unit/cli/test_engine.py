@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -109,8 +108,7 @@ def closed_port() -> int:
 @pytest.mark.parametrize("version", ["", "/v3"])
 def test_a_watch_lives_while_nothing_answers_and_ends_when_told(version: str, tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(port=closed_port()))
-    environment: dict[str, Any] = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
-    environment |= {
+    environment = os.environ | {
         "OS_AUTH_URL": f"http://127.0.0.1:{closed_port()}{version}",
         "OS_USERNAME": "engine",
         "OS_PASSWORD": "secret",

@@ -133,7 +133,6 @@ def validate(*words: str) -> int:
 
 
 def test_validating_without_any_file_is_well(tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("KURYRCTL_CONFIG", raising=False)
     monkeypatch.setattr(settings, "DEFAULT_FILE", tmp_path / "kuryrctl.yaml")
 
     assert validate() == 0
@@ -141,7 +140,6 @@ def test_validating_without_any_file_is_well(tmp_path, monkeypatch, capsys):
 
 
 def test_the_default_file_is_validated_when_it_is_there(file, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("KURYRCTL_CONFIG", raising=False)
     monkeypatch.setattr(settings, "DEFAULT_FILE", tmp_path / "kuryrctl.yaml")
     file("workers: 0")
 

@@ -81,7 +81,6 @@ def test_a_dead_keystone(site, settings, capsys, monkeypatch):
     monkeypatch.setenv("OS_AUTH_URL", f"http://127.0.0.1:{port}/v3")
     for name, value in KEYSTONE.items():
         monkeypatch.setenv(f"OS_{name}", value)
-    monkeypatch.delenv("OS_CLOUD", raising=False)
     dead = Fakes(site.config, {}, neutron=lambda: open_session(None, None), api=lambda: site.kube)
 
     shown = summary(dead, capsys)

@@ -145,8 +145,10 @@ class Lab:
         self.run(sys.executable, "-c", START_API_SERVER)
 
     def up(self) -> None:
-        """Start what was killed."""
+        """Start what was killed, but no engine where none is wanted."""
         self.kuryrctl("lab", "up")
+        if not self._wants_engine:
+            self.kuryrctl("lab", "engine", "stop")
 
     def plugged(self, node: str) -> set[str]:
         """The uids of the pods for which the node's switch has a port."""

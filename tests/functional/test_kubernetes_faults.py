@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kuryrctl.core.config import LEASE_DURATION_S
 from kuryrctl.lab import kuryr
 from kuryrctl.lab.kubernetes.control_plane import API_SERVER
 from tests.faults.kubernetes import LASTING, PASSING
@@ -26,7 +27,6 @@ from tests.faults.proxy import Proxy, Rule, kubeconfig_of, of_kubeconfig
 from tests.functional.lab import Lab, wait_for
 
 PODS = 10
-LEASE_S = 15
 MOST_CALLS = 900
 """Of one rollout with faults and its end, full turns every few seconds included: far below what a spin would make."""
 
@@ -207,7 +207,7 @@ def test_an_engine_that_is_stopped_beyond_its_lease_does_no_harm_when_it_goes_on
         leader = int(holder.split("/")[1])
         os.kill(leader, signal.SIGSTOP)
         try:
-            wait_for(lambda: site.lab.lease_holder() not in ("", holder), 4 * LEASE_S, site.log)
+            wait_for(lambda: site.lab.lease_holder() not in ("", holder), 4 * LEASE_DURATION_S, site.log)
             wait_for(lambda: len(site.told()) >= 5, 60, site.log)
         finally:
             os.kill(leader, signal.SIGCONT)

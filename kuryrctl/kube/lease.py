@@ -122,7 +122,7 @@ class Lease:
             return
 
     def holder(self) -> Holder | None:
-        """Who holds it at the moment, if anybody does."""
+        """Whose name is in it, None when it was given back: one that died stays there until another takes it."""
         there = self._read()
         if there is None or not there.spec.holder_identity:
             return None

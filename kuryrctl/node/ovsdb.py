@@ -173,7 +173,7 @@ class Ovsdb:
                     return change.result
                 if status != todo.TRY_AGAIN:
                     raise _unavailable(self.address, RuntimeError(todo.get_error()))
-                self._serve_until(lambda seen=seen: self._idl.change_seqno != seen, deadline)  # type: ignore[misc]
+                self._serve_until(lambda seen=seen: self._idl.change_seqno != seen, deadline)  # type: ignore[misc]  # binds
 
     def _ended(self, change: Any, deadline: float) -> idl.Transaction:
         """The transaction of a command, with its outcome. The library raises RuntimeError for a row that is gone."""
